@@ -1,1 +1,35 @@
-//! Placeholder until the crate is written.
+//! ONNX in memory: messages, constants, a graph with indices, edits through patches, shape inference.
+//!
+//! Weights are borrowed from memory maps and never copied without need. A [`Graph`] answers questions by tensor name in
+//! constant time and changes only through a [`Patch`], after which it is checked. This crate computes nothing, knows
+//! nothing of quantization, and must never write a file: it hands out bytes.
+
+mod builder;
+mod dtype;
+mod error;
+mod external;
+mod graph;
+mod load;
+mod model;
+mod node;
+mod order;
+mod pass;
+mod patch;
+pub mod proto;
+mod save;
+mod tensor;
+mod types;
+mod value;
+
+pub use builder::Builder;
+pub use dtype::DataType;
+pub use error::GraphError;
+pub use graph::{Graph, NodeId, Shared, Use};
+pub use model::Model;
+pub use node::{Attribute, Node};
+pub use pass::{Note, Outcome, PassReport, Rule, run_rule};
+pub use patch::Patch;
+pub use save::{Encoded, Weights};
+pub use tensor::{Tensor, TensorData};
+pub use types::{Dim, TensorType, ValueInfo, ValueType};
+pub use value::Value;

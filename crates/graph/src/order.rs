@@ -1,0 +1,132 @@
+//! Topological order and the consistency check that runs after every pass.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+
+use crate::{Graph, GraphError, Node, NodeId};
+
+impl Graph {
+    /// Sorts nodes topologically; among nodes that are ready, the one that stood first comes first, so a sorted graph
+    /// keeps its order. Nodes on a cycle keep their places at the end, where [`Graph::check`] names them.
+    pub fn sort(&mut self) {
+        self.place_pending();
+        let place: HashMap<NodeId, usize> = self.order.iter().enumerate().map(|(i, id)| (*id, i)).collect();
+        let mut missing: Vec<usize> = vec![0; self.order.len()];
+        let mut followers: Vec<Vec<usize>> = vec![Vec::new(); self.order.len()];
+        for (i, id) in self.order.iter().enumerate() {
+            let Some(node) = self.node(*id) else { continue };
+            for input in reads(node) {
+                if let Some(p) = self.producers.get(&input).and_then(|p| place.get(p)) {
+                    missing[i] += 1;
+                    followers[*p].push(i);
+                }
+            }
+        }
+        let mut ready: BinaryHeap<Reverse<usize>> =
+            missing.iter().enumerate().filter(|(_, m)| **m == 0).map(|(i, _)| Reverse(i)).collect();
+        let mut sorted = Vec::with_capacity(self.order.len());
+        let mut done = vec![false; self.order.len()];
+        while let Some(Reverse(i)) = ready.pop() {
+            sorted.push(self.order[i]);
+            done[i] = true;
+            for follower in &followers[i] {
+                missing[*follower] -= 1;
+                if missing[*follower] == 0 {
+                    ready.push(Reverse(*follower));
+                }
+            }
+        }
+        sorted.extend(self.order.iter().enumerate().filter(|(i, _)| !done[*i]).map(|(_, id)| *id));
+        self.order = sorted;
+    }
+
+    /// Gives inserted nodes their places and drops removed ones, in linear time.
+    fn place_pending(&mut self) {
+        let mut before: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+        let mut last = Vec::new();
+        for (anchor, id) in std::mem::take(&mut self.pending) {
+            match anchor {
+                Some(anchor) => before.entry(anchor).or_default().push(id),
+                None => last.push(id),
+            }
+        }
+        let mut order = Vec::with_capacity(self.order.len() + before.len() + last.len());
+        let mut stack: Vec<NodeId> = self.order.iter().copied().chain(last).rev().collect();
+        // An inserted node may itself be the anchor of others.
+        while let Some(id) = stack.pop() {
+            match before.remove(&id) {
+                Some(group) => {
+                    stack.push(id);
+                    stack.extend(group.into_iter().rev());
+                }
+                None if self.node(id).is_some() => order.push(id),
+                None => {}
+            }
+        }
+        self.order = order;
+    }
+
+    /// Checks every invariant of a graph: each tensor has one producer, each read tensor exists before it is read, each
+    /// output exists, indices agree with the nodes. `pass` is named in the error.
+    pub fn check(&self, pass: &str) -> Result<(), GraphError> {
+        self.check_within(pass, &BTreeSet::new())
+    }
+
+    fn check_within(&self, pass: &str, outer: &BTreeSet<String>) -> Result<(), GraphError> {
+        let fail = |subject: String, reason: String| {
+            Err(GraphError::Inconsistent { pass: pass.into(), subject, reason })
+        };
+        let mut known: HashSet<&str> = HashSet::new();
+        for input in &self.inputs {
+            if !known.insert(&input.name) {
+                return fail(format!("input {:?}", input.name), "the name stands twice".into());
+            }
+        }
+        for (name, _) in self.initializers() {
+            if !known.insert(name) {
+                return fail(format!("initializer {name:?}"), "an input has the same name".into());
+            }
+        }
+        for (id, node) in self.nodes() {
+            for input in reads(node) {
+                if !known.contains(input.as_str()) && !outer.contains(&input) {
+                    let reason = if self.producers.contains_key(&input) {
+                        format!("it reads {input:?} before it is made: the graph has a cycle")
+                    } else {
+                        format!("it reads {input:?}, which nothing makes")
+                    };
+                    return fail(node.label(), reason);
+                }
+            }
+            for output in node.outputs.iter().filter(|o| !o.is_empty()) {
+                if !known.insert(output) {
+                    return fail(node.label(), format!("it makes {output:?}, which exists already"));
+                }
+                if self.producers.get(output) != Some(&id) {
+                    return fail(node.label(), format!("the index of producers does not know {output:?}"));
+                }
+            }
+        }
+        for output in &self.outputs {
+            if !known.contains(output.name.as_str()) && !outer.contains(&output.name) {
+                return fail(format!("output {:?}", output.name), "nothing makes it".into());
+            }
+        }
+        if self.nodes().any(|(_, n)| n.subgraphs().next().is_some()) {
+            let visible: BTreeSet<String> =
+                known.iter().map(ToString::to_string).chain(outer.iter().cloned()).collect();
+            for (_, node) in self.nodes() {
+                for (_, subgraph) in node.subgraphs() {
+                    subgraph.check_within(pass, &visible)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything a node reads: its inputs and what its subgraphs capture.
+fn reads(node: &Node) -> Vec<String> {
+    let captured = node.subgraphs().flat_map(|(_, g)| g.captures());
+    node.inputs.iter().filter(|n| !n.is_empty()).cloned().chain(captured).collect()
+}
