@@ -1,0 +1,4 @@
+//! Convolutions.
+fn main() {
+    divan::main();
+}

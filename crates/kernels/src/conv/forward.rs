@@ -1,0 +1,131 @@
+//! The forward pass: matrix products over unfolded images, but for depthwise convolutions.
+
+use super::{Conv2d, depthwise, im2col};
+use crate::Scratch;
+use crate::matmul::{MatRef, matmul_into};
+
+/// Floats of one tile of an unfolded image: what stays in a second-level cache beside the packed weights.
+const TILE_FLOATS: usize = 192 * 1024;
+/// Narrower tiles cost more in repacked weights than they save in cache misses.
+const MIN_TILE: usize = 256;
+
+impl Conv2d {
+    /// `out = activation(conv(x, weight) + bias)`: `x` is `[batch, c_in, h, w]`, `weight` is
+    /// `[c_out, c_in / groups, kh, kw]`, `bias` is `[c_out]`, `out` is `[batch, c_out, oh, ow]`.
+    ///
+    /// `activation` is an interval that the result is clamped to: `(0, ∞)` is Relu, `(0, 6)` is Relu6. NaN stays NaN.
+    ///
+    /// Panics when a length contradicts the geometry.
+    pub fn forward(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        activation: Option<(f32, f32)>,
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        self.check();
+        assert_eq!(x.len(), self.input_len(), "input of {self:?}");
+        assert_eq!(weight.len(), self.weight_len(), "weight of {self:?}");
+        assert!(bias.is_none_or(|b| b.len() == self.c_out), "bias of {self:?}");
+        assert_eq!(out.len(), self.output_len(), "output of {self:?}");
+        if out.is_empty() {
+            return;
+        }
+        if self.depth() == 0 || self.h * self.w == 0 {
+            let pixels = out.len() / (self.batch * self.c_out);
+            for (i, plane) in out.chunks_exact_mut(pixels).enumerate() {
+                let value = bias.map_or(0.0, |b| b[i % self.c_out]);
+                plane.fill(activation.map_or(value, |limits| clamp(value, limits)));
+            }
+        } else if self.groups == self.c_in && self.groups > 1 {
+            depthwise::forward(self, x, weight, bias, activation, out, scratch);
+        } else {
+            self.by_matmul(x, weight, bias, activation, out, scratch);
+        }
+    }
+
+    fn by_matmul(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        activation: Option<(f32, f32)>,
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let [oh, ow] = self.output_hw();
+        let (pixels, depth) = (oh * ow, self.depth());
+        let (in_group, out_group) = (self.c_in / self.groups, self.c_out / self.groups);
+        let in_len = in_group * self.h * self.w;
+        let tile = self.tile(pixels);
+        for (i, (image, result)) in
+            x.chunks_exact(in_len).zip(out.chunks_exact_mut(out_group * pixels)).enumerate()
+        {
+            let group = i % self.groups;
+            let weight = MatRef::row_major(&weight[group * out_group * depth..][..out_group * depth], depth);
+            let bias = bias.map(|b| &b[group * out_group..][..out_group]);
+            if self.is_pointwise() {
+                let image = MatRef::row_major(image, pixels);
+                matmul_into(out_group, depth, pixels, weight, image, result, pixels, 1.0, 0.0);
+                finish(bias, activation, result, pixels, 0..pixels);
+                continue;
+            }
+            let mut first = 0;
+            while first < pixels {
+                let columns = tile.min(pixels - first);
+                let unfolded = scratch.columns(depth * columns);
+                im2col(self, image, first, columns, unfolded);
+                let unfolded = MatRef::row_major(unfolded, columns);
+                let target = &mut result[first..];
+                matmul_into(out_group, depth, columns, weight, unfolded, target, pixels, 1.0, 0.0);
+                finish(bias, activation, result, pixels, first..first + columns);
+                first += columns;
+            }
+        }
+    }
+
+    /// Columns of one tile: even shares of the output, each small enough for the cache.
+    pub(super) fn tile(&self, pixels: usize) -> usize {
+        let most = (TILE_FLOATS / self.depth()).max(MIN_TILE);
+        let tiles = pixels.div_ceil(most);
+        // A multiple of the widest micro-kernel, so that only the last tile has a ragged edge.
+        pixels.div_ceil(tiles).next_multiple_of(16)
+    }
+}
+
+/// Adds the bias to, and clamps, the columns `range` of rows of `pixels` elements.
+fn finish(
+    bias: Option<&[f32]>,
+    activation: Option<(f32, f32)>,
+    out: &mut [f32],
+    pixels: usize,
+    range: std::ops::Range<usize>,
+) {
+    if bias.is_none() && activation.is_none() {
+        return;
+    }
+    let limits = activation.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+    for (i, row) in out.chunks_exact_mut(pixels).enumerate() {
+        add_clamp(&mut row[range.clone()], bias.map_or(0.0, |b| b[i]), limits);
+    }
+}
+
+#[inline(always)]
+fn add_clamp_body(row: &mut [f32], bias: f32, limits: (f32, f32)) {
+    for v in row {
+        *v = clamp(*v + bias, limits);
+    }
+}
+
+dispatch! {
+    fn add_clamp(row: &mut [f32], bias: f32, limits: (f32, f32)) => add_clamp_body
+}
+
+/// Clamps to `[lo, hi]`; NaN stays NaN.
+#[inline(always)]
+pub(super) fn clamp(v: f32, (lo, hi): (f32, f32)) -> f32 {
+    let v = if lo > v { lo } else { v };
+    if hi < v { hi } else { v }
+}

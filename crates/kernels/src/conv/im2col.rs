@@ -1,0 +1,118 @@
+//! Unfolding an image into the matrix whose columns are the receptive fields, and its adjoint.
+
+use super::{Conv2d, valid_range};
+
+/// Unfolds the channels of one group of one image, `[c, h, w]`, into `out`, `[c · kh · kw, columns]` row-major, for
+/// the output positions `first .. first + columns` of the flattened `[oh, ow]`.
+pub(crate) fn im2col(conv: &Conv2d, image: &[f32], first: usize, columns: usize, out: &mut [f32]) {
+    let [_, ow] = conv.output_hw();
+    let [kh, kw] = conv.kernel;
+    let mut rows = out.chunks_exact_mut(columns);
+    for plane in image.chunks_exact(conv.h * conv.w) {
+        for ky in 0..kh {
+            for kx in 0..kw {
+                let row = rows.next().expect("a row for each tap of each channel");
+                unfold_tap(conv, plane, [ky, kx], ow, first, row);
+            }
+        }
+    }
+}
+
+/// One row of the unfolded matrix: what the tap `[ky, kx]` reads at each output position.
+#[inline]
+fn unfold_tap(conv: &Conv2d, plane: &[f32], tap: [usize; 2], ow: usize, first: usize, row: &mut [f32]) {
+    let [sh, sw] = conv.stride;
+    let offset_y = tap[0] * conv.dilation[0];
+    let offset_x = tap[1] * conv.dilation[1];
+    let (lo, hi) = valid_range(conv.w, ow, sw, offset_x, conv.pads[1]);
+    let mut position = first;
+    let mut rest = row;
+    while !rest.is_empty() {
+        let (oy, ox) = (position / ow, position % ow);
+        let len = (ow - ox).min(rest.len());
+        let (segment, tail) = rest.split_at_mut(len);
+        rest = tail;
+        position += len;
+        let iy = oy * sh + offset_y;
+        if iy < conv.pads[0] || iy - conv.pads[0] >= conv.h {
+            segment.fill(0.0);
+            continue;
+        }
+        let line = &plane[(iy - conv.pads[0]) * conv.w..][..conv.w];
+        let a = lo.clamp(ox, ox + len) - ox;
+        let b = hi.clamp(ox, ox + len) - ox;
+        segment[..a].fill(0.0);
+        segment[b..].fill(0.0);
+        if a < b {
+            let start = (ox + a) * sw + offset_x - conv.pads[1];
+            let inner = &mut segment[a..b];
+            match sw {
+                1 => copy_row(inner, &line[start..]),
+                2 => {
+                    for (o, &v) in inner.iter_mut().zip(line[start..].iter().step_by(2)) {
+                        *o = v;
+                    }
+                }
+                _ => {
+                    for (o, &v) in inner.iter_mut().zip(line[start..].iter().step_by(sw)) {
+                        *o = v;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Copies a short row without the call that `memcpy` costs.
+#[inline]
+fn copy_row(out: &mut [f32], from: &[f32]) {
+    let from = &from[..out.len()];
+    if out.len() >= 32 {
+        out.copy_from_slice(from);
+        return;
+    }
+    let mut o = out.chunks_exact_mut(4);
+    let mut f = from.chunks_exact(4);
+    for (o, f) in o.by_ref().zip(f.by_ref()) {
+        o.copy_from_slice(f);
+    }
+    for (o, &f) in o.into_remainder().iter_mut().zip(f.remainder()) {
+        *o = f;
+    }
+}
+
+/// Adds every element of the unfolded matrix, `[c · kh · kw, oh · ow]` for a given output size, to the pixel of `image`, `[c, h, w]`, that it
+/// stands for. The adjoint of [`im2col`].
+pub(crate) fn col2im_add(conv: &Conv2d, columns: &[f32], [oh, ow]: [usize; 2], image: &mut [f32]) {
+    let [kh, kw] = conv.kernel;
+    let [sh, sw] = conv.stride;
+    let mut rows = columns.chunks_exact(oh * ow);
+    for plane in image.chunks_exact_mut(conv.h * conv.w) {
+        for ky in 0..kh {
+            let offset_y = ky * conv.dilation[0];
+            let (top, bottom) = valid_range(conv.h, oh, sh, offset_y, conv.pads[0]);
+            for kx in 0..kw {
+                let offset_x = kx * conv.dilation[1];
+                let (lo, hi) = valid_range(conv.w, ow, sw, offset_x, conv.pads[1]);
+                let row = rows.next().expect("a row for each tap of each channel");
+                if lo == hi {
+                    continue;
+                }
+                for oy in top..bottom {
+                    let line = &mut plane[(oy * sh + offset_y - conv.pads[0]) * conv.w..][..conv.w];
+                    let line = &mut line[lo * sw + offset_x - conv.pads[1]..];
+                    let values = &row[oy * ow + lo..oy * ow + hi];
+                    if sw == 1 {
+                        for (p, &v) in line.iter_mut().zip(values) {
+                            *p += v;
+                        }
+                    } else {
+                        for (p, &v) in line.iter_mut().step_by(sw).zip(values) {
+                            *p += v;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Runtime choice of instruction set. All of the crate's `unsafe` calls into `target_feature` code are made by the
+//! macro in this module.
+
+use std::cell::Cell;
+
+/// Instruction sets that kernels are compiled for, beside the baseline of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isa {
+    /// What every CPU of the target has.
+    Portable,
+    /// AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 F, BW, DQ, VL beside AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+thread_local! {
+    static PORTABLE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` with the portable kernels on this thread, whatever the CPU has. For tests that compare the paths.
+#[doc(hidden)]
+pub fn with_portable<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            PORTABLE.set(self.0);
+        }
+    }
+    let _restore = Restore(PORTABLE.replace(true));
+    f()
+}
+
+/// The best instruction set of this CPU, unless the thread asked for the portable one.
+pub(crate) fn current() -> Isa {
+    #[cfg(target_arch = "x86_64")]
+    if !PORTABLE.get() && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        let avx512 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        return if avx512 { Isa::Avx512 } else { Isa::Avx2 };
+    }
+    Isa::Portable
+}
+
+/// Defines a function that runs `body`, an `#[inline(always)]` function of the same signature, compiled for the
+/// best instruction set of the CPU. The body decides nothing by instruction set, so results are the same bits.
+///
+/// `fn name(..) => body` has AVX2 and portable versions; `fn name(..) => body, wide` has an AVX-512 version too.
+/// With `=> fma body` the body is generic over a `const FMA: bool`, true where fused multiply-add is one instruction.
+macro_rules! dispatch {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? => $body:path) => {
+        dispatch!(@define [$(#[$meta])*] [$vis] $name [$($arg: $ty),*] [$($ret)?] [$body] [$body] [Avx512 => avx2]);
+    };
+    ($(#[$meta:meta])* $vis:vis fn $name:ident ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? => $body:path, wide) => {
+        dispatch!(@define [$(#[$meta])*] [$vis] $name [$($arg: $ty),*] [$($ret)?] [$body] [$body] [Avx512 => avx512]);
+    };
+    ($(#[$meta:meta])* $vis:vis fn $name:ident ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? => fma $body:ident) => {
+        dispatch!(@define [$(#[$meta])*] [$vis] $name [$($arg: $ty),*] [$($ret)?]
+            [$body::<true>] [$body::<false>] [Avx512 => avx2]);
+    };
+    ($(#[$meta:meta])* $vis:vis fn $name:ident ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? => fma $body:ident, wide) => {
+        dispatch!(@define [$(#[$meta])*] [$vis] $name [$($arg: $ty),*] [$($ret)?]
+            [$body::<true>] [$body::<false>] [Avx512 => avx512]);
+    };
+    (@define [$($meta:tt)*] [$vis:vis] $name:ident [$($arg:ident : $ty:ty),*] [$($ret:ty)?]
+        [$fast:expr] [$portable:expr] [Avx512 => $wide:ident]) => {
+        $($meta)*
+        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $ty),*) $(-> $ret)? {
+                $fast($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[allow(dead_code, reason = "only some kernels gain from the wide version")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            fn avx512($($arg: $ty),*) $(-> $ret)? {
+                $fast($($arg),*)
+            }
+            match $crate::isa::current() {
+                $crate::isa::Isa::Portable => $portable($($arg),*),
+                #[cfg(target_arch = "x86_64")]
+                #[allow(unsafe_code)]
+                // SAFETY: the function is safe code but for its `target_feature`, and `current` gives `Avx2` only
+                // after the CPU reported AVX2 and FMA.
+                $crate::isa::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                #[cfg(target_arch = "x86_64")]
+                #[allow(unsafe_code)]
+                // SAFETY: as above; `current` gives `Avx512` only after the CPU reported every feature of both.
+                $crate::isa::Isa::Avx512 => unsafe { $wide($($arg),*) },
+            }
+        }
+    };
+}
+
+/// `a * b + c`, fused where that is one instruction. Unfused elsewhere: a fused product without the instruction is
+/// a library call.
+#[inline(always)]
+pub(crate) fn mul_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
