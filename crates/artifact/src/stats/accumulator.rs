@@ -1,0 +1,228 @@
+//! What one worker collects in memory.
+
+use std::sync::Arc;
+
+use super::layout::{BINS, PAGE_BINS, PAGES, bin_of};
+use super::moments::{ChannelSample, Moments};
+use super::pages::{Page, PageSet, PageSource};
+use super::plan::{TensorSpec, check_specs};
+use crate::{Error, Result};
+
+/// One tensor in one sample, beside its histogram.
+#[derive(Debug, Clone, Copy)]
+pub struct TensorSample<'a> {
+    /// Number of values, of any kind.
+    pub elements: u64,
+    /// Number of NaNs.
+    pub nans: u64,
+    /// Number of infinities.
+    pub infinities: u64,
+    /// Smallest and largest finite value; `None` where there is none.
+    pub range: Option<(f32, f32)>,
+    /// One entry for each channel of the tensor; empty where it has none.
+    pub channels: &'a [ChannelSample],
+}
+
+/// The statistics of some samples, in memory, of one worker.
+///
+/// For each batch: [`begin`](Self::begin) with the ordinals of its samples; for each tensor count the values into
+/// [`bins_mut`](Self::bins_mut) and call [`add_sample`](Self::add_sample) once for each sample of the batch; then
+/// [`finish`](Self::finish). From time to time, between batches, hand it to [`super::Working::checkpoint`], which empties it.
+///
+/// A tensor's table is 2 MiB of u32 that the system hands out as pages are touched. Methods that take a tensor take its position among
+/// the specifications, and panic if there is none such.
+#[derive(Debug)]
+pub struct Accumulator {
+    specs: Arc<[TensorSpec]>,
+    tensors: Vec<Partial>,
+    /// Samples of the batch that has begun.
+    open: Vec<u64>,
+    /// Samples that are complete.
+    samples: Vec<u64>,
+    scratch: Vec<ChannelSample>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    bins: Option<Box<[u32; BINS]>>,
+    moments: Moments,
+}
+
+impl Accumulator {
+    /// An empty accumulator for these tensors. [`super::Working::accumulator`] makes one that fits.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] where names repeat or channels have no axis.
+    pub fn new(specs: impl Into<Arc<[TensorSpec]>>) -> Result<Self> {
+        let specs = specs.into();
+        check_specs(&specs).map_err(Error::Misuse)?;
+        Ok(Self::unchecked(specs))
+    }
+
+    pub(crate) fn unchecked(specs: Arc<[TensorSpec]>) -> Self {
+        let tensors =
+            specs.iter().map(|spec| Partial { bins: None, moments: Moments::new(spec.channels) }).collect();
+        Self { specs, tensors, open: Vec::new(), samples: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// The tensors.
+    pub fn specs(&self) -> &Arc<[TensorSpec]> {
+        &self.specs
+    }
+
+    /// Begin a batch.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] where the last one has not been finished.
+    pub fn begin(&mut self, samples: &[u64]) -> Result<()> {
+        if !self.open.is_empty() {
+            return Err(Error::Misuse("begin a batch within a batch".to_owned()));
+        }
+        self.open.extend_from_slice(samples);
+        Ok(())
+    }
+
+    /// Finish the batch: its samples are complete.
+    pub fn finish(&mut self) {
+        self.samples.append(&mut self.open);
+    }
+
+    /// The table of a tensor, to count values into: `bins[bin_of(value)] += 1`, for every value of any kind.
+    pub fn bins_mut(&mut self, tensor: usize) -> &mut [u32; BINS] {
+        self.tensors[tensor].bins.get_or_insert_with(new_table)
+    }
+
+    /// Add what else is known of a tensor in one sample of the batch.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] outside of a batch, with another number of channels than the tensor has, or where the counts may have overflowed
+    /// because [`needs_flush`](Self::needs_flush) was not asked.
+    pub fn add_sample(&mut self, tensor: usize, sample: &TensorSample<'_>) -> Result<()> {
+        let spec = &self.specs[tensor];
+        let misuse = |what: &str| Err(Error::Misuse(format!("tensor {}: {what}", spec.name)));
+        if self.open.is_empty() {
+            return misuse("no batch has begun");
+        }
+        if sample.channels.len() != spec.channels as usize {
+            return misuse(&format!("{} channels, not {}", sample.channels.len(), spec.channels));
+        }
+        if sample.range.is_some_and(|(min, max)| !(min.is_finite() && max.is_finite() && min <= max)) {
+            return misuse("its range is not one of finite values");
+        }
+        let moments = &mut self.tensors[tensor].moments;
+        if sample.elements > u64::from(u32::MAX) - moments.elements {
+            return misuse("more than 2^32 values between two checkpoints");
+        }
+        moments.samples += 1;
+        moments.elements += sample.elements;
+        moments.nans += sample.nans;
+        moments.infinities += sample.infinities;
+        moments.push_range(sample.range);
+        moments.push_channels(sample.channels);
+        Ok(())
+    }
+
+    /// Count a tensor of one sample, and add what else there is to know: the plain way, for tests and for tensors that are not worth
+    /// a kernel. `values` is in row-major order; `inner` is the product of the dimensions behind the channel axis (1 without channels).
+    ///
+    /// # Errors
+    /// Those of [`add_sample`](Self::add_sample), and where `values` is not a whole number of `channels × inner`.
+    pub fn observe(&mut self, tensor: usize, values: &[f32], inner: usize) -> Result<()> {
+        let channels = self.specs[tensor].channels as usize;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch.resize(channels, ChannelSample::default());
+        if channels > 0 {
+            if inner == 0 || values.len() % (channels * inner) != 0 {
+                let what = format!("{} values are not n × {channels} × {inner}", values.len());
+                return Err(Error::Misuse(format!("tensor {}: {what}", self.specs[tensor].name)));
+            }
+            for (row, values) in values.chunks_exact(inner).enumerate() {
+                values.iter().for_each(|&value| scratch[row % channels].push(value));
+            }
+        }
+        let bins = self.bins_mut(tensor);
+        let (mut nans, mut infinities) = (0, 0);
+        let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
+        for &value in values {
+            bins[bin_of(value) as usize] += 1;
+            if value.is_finite() {
+                (min, max) = (min.min(value), max.max(value));
+            } else if value.is_nan() {
+                nans += 1;
+            } else {
+                infinities += 1;
+            }
+        }
+        let range = (min <= max).then_some((min, max));
+        let elements = values.len() as u64;
+        let result =
+            self.add_sample(tensor, &TensorSample { elements, nans, infinities, range, channels: &scratch });
+        self.scratch = scratch;
+        result
+    }
+
+    /// Whether a checkpoint must come before a batch that holds `elements` values of any one tensor.
+    pub fn needs_flush(&self, elements: u64) -> bool {
+        let most = self.tensors.iter().map(|t| t.moments.elements).max().unwrap_or(0);
+        elements > u64::from(u32::MAX) - most
+    }
+
+    /// Complete samples since the last checkpoint.
+    pub fn samples(&self) -> &[u64] {
+        &self.samples
+    }
+
+    /// Forget everything since the last checkpoint, also a batch that failed halfway. Memory is kept for use again.
+    pub fn reset(&mut self) {
+        for (partial, spec) in self.tensors.iter_mut().zip(self.specs.iter()) {
+            if let Some(bins) = &mut partial.bins {
+                // Writing only where something was counted keeps untouched memory untouched.
+                for page in bins.chunks_exact_mut(PAGE_BINS).filter(|page| is_touched(page)) {
+                    page.fill(0);
+                }
+            }
+            partial.moments = Moments::new(spec.channels);
+        }
+        self.open.clear();
+        self.samples.clear();
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    pub(crate) fn moments(&self, tensor: usize) -> &Moments {
+        &self.tensors[tensor].moments
+    }
+}
+
+/// Zeroed by the allocator, so that memory is only taken when it is touched.
+fn new_table() -> Box<[u32; BINS]> {
+    let table = vec![0_u32; BINS].into_boxed_slice();
+    table.try_into().unwrap_or_else(|_| unreachable!("the table was made with this length"))
+}
+
+fn is_touched(page: &[u32]) -> bool {
+    page.iter().fold(0, |any, &count| any | count) != 0
+}
+
+impl PageSource for Accumulator {
+    fn pages(&self, tensor: usize) -> PageSet {
+        let mut set = PageSet::default();
+        if let Some(bins) = &self.tensors[tensor].bins {
+            let touched = bins.chunks_exact(PAGE_BINS).enumerate().filter(|(_, page)| is_touched(page));
+            touched.for_each(|(i, _)| set.insert(i));
+        }
+        debug_assert!(set.len() <= PAGES);
+        set
+    }
+
+    fn add_page(&self, tensor: usize, page: usize, into: &mut Page) -> Result<()> {
+        if let Some(bins) = &self.tensors[tensor].bins {
+            let counts = &bins[page * PAGE_BINS..][..PAGE_BINS];
+            into.iter_mut().zip(counts).for_each(|(sum, &count)| *sum = sum.wrapping_add(u64::from(count)));
+        }
+        Ok(())
+    }
+}

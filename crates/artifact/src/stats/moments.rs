@@ -1,0 +1,254 @@
+//! Sums, extremes and counts: what stands beside a histogram.
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::TensorSpec;
+
+/// A sum whose value does not depend on the order of its addends: a fixed-point number with 48 fraction bits in 128 bits.
+///
+/// An addend is rounded to 2^-48, ties to even. Addends of magnitude 2^55 and more, infinities and NaNs are not added but
+/// counted, and make the sum unavailable. 2^24 addends below 2^55 stay within the 127 bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixedSum {
+    total: i128,
+    overflows: u64,
+}
+
+/// 2^48.
+const ONE: f64 = (1_u64 << 48) as f64;
+/// 2^55.
+const LIMIT: f64 = (1_u64 << 55) as f64;
+
+impl FixedSum {
+    /// Add one value.
+    pub fn push(&mut self, value: f64) {
+        if value.abs() < LIMIT {
+            // Scaling by a power of two is exact, and the product below 2^103 fits.
+            self.total = self.total.wrapping_add((value * ONE).round_ties_even() as i128);
+        } else {
+            self.overflows += 1;
+        }
+    }
+
+    /// Add another sum.
+    pub fn merge(&mut self, other: &Self) {
+        self.total = self.total.wrapping_add(other.total);
+        self.overflows = self.overflows.saturating_add(other.overflows);
+    }
+
+    /// The sum, rounded to nearest; `None` if an addend was too large.
+    pub fn value(&self) -> Option<f64> {
+        (self.overflows == 0).then(|| self.total as f64 / ONE)
+    }
+
+    /// How many addends were too large.
+    pub fn overflows(&self) -> u64 {
+        self.overflows
+    }
+}
+
+/// One channel of one tensor in one sample, over its finite values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ChannelSample {
+    /// Number of finite values.
+    pub count: u64,
+    /// Smallest; +infinity where there is none.
+    pub min: f32,
+    /// Largest; -infinity where there is none.
+    pub max: f32,
+    /// Sum, made in a fixed order.
+    pub sum: f64,
+    /// Sum of squares, made in a fixed order.
+    pub sum_sq: f64,
+}
+
+impl Default for ChannelSample {
+    fn default() -> Self {
+        Self { count: 0, min: f32::INFINITY, max: f32::NEG_INFINITY, sum: 0.0, sum_sq: 0.0 }
+    }
+}
+
+impl ChannelSample {
+    /// Take in one value; what is not finite is left out.
+    #[inline]
+    pub fn push(&mut self, value: f32) {
+        if value.is_finite() {
+            self.count += 1;
+            self.min = self.min.min(value);
+            self.max = self.max.max(value);
+            self.sum += value as f64;
+            self.sum_sq += value as f64 * value as f64;
+        }
+    }
+}
+
+/// Everything about a tensor but its histogram.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Moments {
+    pub(crate) samples: u64,
+    pub(crate) elements: u64,
+    pub(crate) nans: u64,
+    pub(crate) infinities: u64,
+    /// Over finite values, as the sums below are over samples that have one.
+    pub(crate) range: Option<(f32, f32)>,
+    pub(crate) ranged_samples: u64,
+    pub(crate) sum_of_minima: FixedSum,
+    pub(crate) sum_of_maxima: FixedSum,
+    pub(crate) channels: Channels,
+}
+
+/// Arrays by channel.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Channels {
+    pub(crate) count: Vec<u64>,
+    pub(crate) min: Vec<f32>,
+    pub(crate) max: Vec<f32>,
+    pub(crate) sum: Vec<FixedSum>,
+    pub(crate) sum_sq: Vec<FixedSum>,
+}
+
+/// Minus zero is plus zero, so that a minimum does not depend on which zero came first.
+fn one_zero(value: f32) -> f32 {
+    value + 0.0
+}
+
+fn joined(a: Option<(f32, f32)>, b: Option<(f32, f32)>) -> Option<(f32, f32)> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some((one_zero(a.0.min(b.0)), one_zero(a.1.max(b.1)))),
+        (one, None) | (None, one) => one.map(|(min, max)| (one_zero(min), one_zero(max))),
+    }
+}
+
+impl Moments {
+    pub(crate) fn new(channels: u32) -> Self {
+        let n = channels as usize;
+        let channels = Channels {
+            count: vec![0; n],
+            min: vec![f32::INFINITY; n],
+            max: vec![f32::NEG_INFINITY; n],
+            sum: vec![FixedSum::default(); n],
+            sum_sq: vec![FixedSum::default(); n],
+        };
+        Self {
+            samples: 0,
+            elements: 0,
+            nans: 0,
+            infinities: 0,
+            range: None,
+            ranged_samples: 0,
+            sum_of_minima: FixedSum::default(),
+            sum_of_maxima: FixedSum::default(),
+            channels,
+        }
+    }
+
+    /// Take in a sample's range.
+    pub(crate) fn push_range(&mut self, range: Option<(f32, f32)>) {
+        if let Some((min, max)) = range {
+            self.ranged_samples += 1;
+            self.sum_of_minima.push(min as f64);
+            self.sum_of_maxima.push(max as f64);
+        }
+        self.range = joined(self.range, range);
+    }
+
+    /// Take in a sample's channels, as many as there are.
+    pub(crate) fn push_channels(&mut self, samples: &[ChannelSample]) {
+        let c = &mut self.channels;
+        for (i, sample) in samples.iter().enumerate() {
+            c.count[i] += sample.count;
+            c.min[i] = one_zero(c.min[i].min(sample.min));
+            c.max[i] = one_zero(c.max[i].max(sample.max));
+            c.sum[i].push(sample.sum);
+            c.sum_sq[i].push(sample.sum_sq);
+        }
+    }
+
+    /// Add other samples of the same tensor; `None` if a count overflows.
+    pub(crate) fn merge(&mut self, other: &Self) -> Option<()> {
+        self.samples = self.samples.checked_add(other.samples)?;
+        self.elements = self.elements.checked_add(other.elements)?;
+        self.nans = self.nans.checked_add(other.nans)?;
+        self.infinities = self.infinities.checked_add(other.infinities)?;
+        self.ranged_samples = self.ranged_samples.checked_add(other.ranged_samples)?;
+        self.range = joined(self.range, other.range);
+        self.sum_of_minima.merge(&other.sum_of_minima);
+        self.sum_of_maxima.merge(&other.sum_of_maxima);
+        let (a, b) = (&mut self.channels, &other.channels);
+        for i in 0..a.count.len() {
+            a.count[i] = a.count[i].checked_add(b.count[i])?;
+            a.min[i] = one_zero(a.min[i].min(b.min[i]));
+            a.max[i] = one_zero(a.max[i].max(b.max[i]));
+            a.sum[i].merge(&b.sum[i]);
+            a.sum_sq[i].merge(&b.sum_sq[i]);
+        }
+        Some(())
+    }
+
+    /// Check what was read from a file.
+    pub(crate) fn check(&self, spec: &TensorSpec) -> Result<(), String> {
+        let c = &self.channels;
+        let n = spec.channels as usize;
+        let lengths = [c.count.len(), c.min.len(), c.max.len(), c.sum.len(), c.sum_sq.len()];
+        let counts = self.nans.checked_add(self.infinities).is_some_and(|n| n <= self.elements);
+        let ordered = self.range.is_none_or(|(min, max)| min.is_finite() && max.is_finite() && min <= max);
+        let channels = c.min.iter().zip(&c.max).zip(&c.count).all(|((min, max), &count)| {
+            if count == 0 { min > max } else { min.is_finite() && max.is_finite() && min <= max }
+        });
+        if lengths != [n; 5] || !counts || !ordered || !channels || self.ranged_samples > self.samples {
+            return Err(format!("the record of tensor {} contradicts itself", spec.name));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_sum_does_not_depend_on_order(values in prop::collection::vec(-1e9_f64..1e9, 1..50), cut in 0_usize..50) {
+            let sum = |values: &mut dyn Iterator<Item = &f64>| {
+                let mut sum = FixedSum::default();
+                values.for_each(|&v| sum.push(v));
+                sum
+            };
+            let whole = sum(&mut values.iter());
+            prop_assert_eq!(whole, sum(&mut values.iter().rev()));
+            let (a, b) = values.split_at(cut.min(values.len()));
+            let mut parts = sum(&mut b.iter());
+            parts.merge(&sum(&mut a.iter()));
+            prop_assert_eq!(whole, parts);
+            let exact: f64 = values.iter().sum();
+            prop_assert!((whole.value().unwrap() - exact).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn rounds_to_even_and_counts_what_is_too_large() {
+        let step = 2_f64.powi(-48);
+        let value = |x: f64| {
+            let mut sum = FixedSum::default();
+            sum.push(x);
+            sum.value()
+        };
+        assert_eq!(value(0.5 * step), Some(0.0));
+        assert_eq!(value(1.5 * step), Some(2.0 * step));
+        assert_eq!(value(-2.5 * step), Some(-2.0 * step));
+        assert_eq!(value(2_f64.powi(55)), None);
+        assert_eq!((value(f64::NAN), value(f64::NEG_INFINITY)), (None, None));
+        let below = 2_f64.powi(55).next_down();
+        assert_eq!((value(below), value(-below)), (Some(below), Some(-below)));
+    }
+
+    #[test]
+    fn zeros_are_one() {
+        let mut a = Moments::new(0);
+        a.push_range(Some((-0.0, -0.0)));
+        let mut b = Moments::new(0);
+        b.push_range(Some((0.0, 0.0)));
+        assert_eq!(a.range.map(|r| r.0.to_bits()), b.range.map(|r| r.0.to_bits()));
+    }
+}
