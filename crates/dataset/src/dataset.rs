@@ -1,0 +1,93 @@
+//! Samples by index.
+
+use shiftwise_artifact::Fingerprint;
+use shiftwise_graph::Value;
+
+use crate::{DataError, DataSpec, InputSpec, Result, source};
+
+/// One sample, decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Stable name: the file below the source with `/` between folders, or `name#index`.
+    pub id: String,
+    /// Values by name, in the order of the model's inputs; a batch of one.
+    pub inputs: Vec<(String, Value)>,
+    /// The class, if one is known.
+    pub label: Option<usize>,
+}
+
+/// Samples in a fixed order: sorted by relative file name, or by row.
+///
+/// Holds names, offsets and labels, never decoded samples; sharing it between threads is free.
+#[derive(Debug)]
+pub struct Dataset {
+    ids: Vec<String>,
+    labels: Vec<Option<usize>>,
+    samples: Box<dyn source::Samples>,
+}
+
+impl Dataset {
+    /// Looks through a source, without decoding samples.
+    ///
+    /// # Errors
+    /// Whatever makes all samples unusable: no file of a known kind, other names than the model's inputs, arrays or
+    /// recipes whose shape does not fit, labels that do not fit.
+    pub fn open(spec: &DataSpec, inputs: &[InputSpec]) -> Result<Self> {
+        let source::Opened { mut ids, mut labels, samples } = source::open(spec, inputs)?;
+        if let Some(limit) = spec.limit {
+            ids.truncate(limit);
+            labels.truncate(limit);
+        }
+        let unlabelled = labels.iter().filter(|l| l.is_none()).count();
+        if unlabelled > 0 && unlabelled < labels.len() {
+            tracing::warn!("{unlabelled} of {} samples have no label", labels.len());
+        }
+        Ok(Self { ids, labels, samples })
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is no sample, which only a limit of 0 makes possible.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The stable name of a sample. Panics when `i` is not below [`Self::len`].
+    pub fn id(&self, i: usize) -> &str {
+        &self.ids[i]
+    }
+
+    /// The class of a sample; `None` where it is not known, or there is no such sample.
+    pub fn label(&self, i: usize) -> Option<usize> {
+        self.labels.get(i).copied().flatten()
+    }
+
+    /// Whether any sample has a label.
+    pub fn has_labels(&self) -> bool {
+        self.labels.iter().any(Option::is_some)
+    }
+
+    /// The hash of the raw bytes of a sample: of the file, or of the row as the array stores it; combined by input
+    /// name where there are several inputs.
+    pub fn fingerprint(&self, i: usize) -> Result<Fingerprint> {
+        self.check(i)?;
+        self.samples.fingerprint(i)
+    }
+
+    /// Reads and decodes one sample on the calling thread.
+    ///
+    /// # Errors
+    /// See [`DataError::is_bad_sample`].
+    pub fn load(&self, i: usize) -> Result<Sample> {
+        self.check(i)?;
+        let inputs = self.samples.load(i, &self.ids[i])?;
+        Ok(Sample { id: self.ids[i].clone(), inputs, label: self.label(i) })
+    }
+
+    fn check(&self, index: usize) -> Result<()> {
+        if index < self.len() { Ok(()) } else { Err(DataError::Index { index, len: self.len() }) }
+    }
+}

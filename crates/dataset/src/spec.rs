@@ -1,0 +1,62 @@
+//! What the caller says: the inputs of the model, and where the samples come from.
+
+use std::path::PathBuf;
+
+use shiftwise_graph::DataType;
+
+use crate::Recipe;
+
+/// One input of the model that every sample must fill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputSpec {
+    /// Name in the model.
+    pub name: String,
+    /// Element type that the model takes.
+    pub dtype: DataType,
+    /// Dimensions, outermost first; `None` for those that the model leaves open.
+    pub shape: Vec<Option<usize>>,
+}
+
+impl InputSpec {
+    /// The shape for messages, `?` for dynamic dimensions.
+    pub(crate) fn shape_text(&self) -> String {
+        let dims: Vec<String> =
+            self.shape.iter().map(|d| d.map_or_else(|| "?".to_owned(), |d| d.to_string())).collect();
+        format!("[{}]", dims.join(", "))
+    }
+}
+
+/// Where samples come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A folder of images or `.npy` files, one `.npz` or one `.npy`.
+    Path(PathBuf),
+    /// Made up: floats uniform in \[0, 1), integers and booleans uniform in {0, 1}.
+    Random {
+        /// Decides the values, together with the ordinal of the sample and the name of the input.
+        seed: u64,
+        /// How many samples.
+        count: usize,
+    },
+}
+
+/// A source of samples and how to read it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataSpec {
+    /// Where the samples are.
+    pub source: Source,
+    /// How images become inputs; for folders of images only. Without one, [`Recipe::default`] holds.
+    pub recipe: Option<Recipe>,
+    /// The labels. Without a path they are taken from beside the samples, if there are any: `labels.csv` in a folder,
+    /// `<stem>_labels.npy` or `labels.npy` beside an array file.
+    pub labels: Option<PathBuf>,
+    /// Use this many samples at most: the first ones in order.
+    pub limit: Option<usize>,
+}
+
+impl DataSpec {
+    /// All samples of a source, without a recipe.
+    pub fn new(source: Source) -> Self {
+        Self { source, recipe: None, labels: None, limit: None }
+    }
+}
