@@ -59,7 +59,8 @@ pub fn tanh(x: f32) -> f32 {
     let small = x + x * (z * p);
     let e = exp(-2.0 * a);
     let large = ((1.0 - e) / (1.0 + e)).copysign(x);
-    if a < 0.625 { small } else { large }
+    // The sum loses the sign of a zero.
+    if a < 0.625 { small.copysign(x) } else { large }
 }
 
 /// The error function, within 4 units in the last place.

@@ -135,3 +135,80 @@ pub fn fake_quantize_in_place(x: &mut [f32], grid: Grid) {
         x.iter_mut().for_each(|v| *v = grid.wide(*v));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::with_portable;
+    use proptest::prelude::*;
+
+    /// The definition, one value at a time, in integers.
+    fn define(x: f32, scale: f32, zero: i32, lo: i32, hi: i32) -> i32 {
+        let quotient = (x / scale).round_ties_even();
+        if quotient.is_nan() {
+            lo
+        } else {
+            (quotient as i64).saturating_add(zero.into()).clamp(lo.into(), hi.into()) as i32
+        }
+    }
+
+    fn input() -> impl Strategy<Value = (Vec<f32>, f32)> {
+        let scale = prop_oneof![1e-6_f32..10.0, (-20..10_i32).prop_map(|e| 2.0_f32.powi(e))];
+        scale.prop_flat_map(|s| {
+            let value = prop_oneof![
+                // Halves of steps, where rounding to even and dividing exactly matter.
+                4 => (-140_000..140_000_i32).prop_map(move |k| k as f32 * 0.5 * s),
+                4 => (-300.0_f32..300.0).prop_map(move |v| v * s),
+                1 => any::<u32>().prop_map(f32::from_bits),
+                1 => prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -0.0]),
+            ];
+            (prop::collection::vec(value, 1..200), Just(s))
+        })
+    }
+
+    macro_rules! agree {
+        ($ty:ty, $x:expr, $scale:expr, $zero:expr, $quantize:ident, $dequantize:ident) => {{
+            let (x, scale, zero) = (&$x, $scale, $zero as $ty);
+            let (lo, hi) = (i32::from(<$ty>::MIN), i32::from(<$ty>::MAX));
+            let want: Vec<$ty> = x.iter().map(|&v| define(v, scale, zero.into(), lo, hi) as $ty).collect();
+            let mut q: Vec<$ty> = vec![0; x.len()];
+            $quantize(x, scale, zero, &mut q);
+            prop_assert_eq!(&q, &want);
+            with_portable(|| $quantize(x, scale, zero, &mut q));
+            prop_assert_eq!(&q, &want);
+            let mut y = vec![0.0; x.len()];
+            $dequantize(&q, scale, zero, &mut y);
+            let grid = Grid { scale, zero_point: zero.into(), qmin: lo, qmax: hi };
+            let mut fused = vec![0.0; x.len()];
+            fake_quantize(x, grid, &mut fused);
+            let mut portable = x.clone();
+            with_portable(|| fake_quantize_in_place(&mut portable, grid));
+            for i in 0..x.len() {
+                let defined = (i32::from(q[i]) - i32::from(zero)) as f32 * scale;
+                prop_assert_eq!(y[i].to_bits(), defined.to_bits());
+                prop_assert_eq!(fused[i].to_bits(), defined.to_bits(), "{}", x[i]);
+                prop_assert_eq!(portable[i].to_bits(), defined.to_bits());
+                prop_assert_eq!(grid.wide(x[i]), defined);
+            }
+        }};
+    }
+
+    proptest! {
+        #[test]
+        fn quantizing_is_exact((x, scale) in input(), zero: i32) {
+            agree!(u8, x, scale, zero, quantize_u8, dequantize_u8);
+            agree!(i8, x, scale, zero, quantize_i8, dequantize_i8);
+            agree!(u16, x, scale, zero, quantize_u16, dequantize_u16);
+            agree!(i16, x, scale, zero, quantize_i16, dequantize_i16);
+            agree!(i8, x, scale, 0, quantize_i8, dequantize_i8);
+        }
+    }
+
+    #[test]
+    fn thirty_two_bit_grids_saturate() {
+        let grid = Grid { scale: 0.5, zero_point: 0, qmin: i32::MIN, qmax: i32::MAX };
+        let mut x = [1e30, -1e30, 0.75, -0.75, 3.1, f32::INFINITY];
+        fake_quantize_in_place(&mut x, grid);
+        assert_eq!(x, [1_073_741_800.0, -1_073_741_800.0, 1.0, -1.0, 3.0, 1_073_741_800.0]);
+    }
+}
