@@ -29,7 +29,7 @@ PALETTE = 32
 # One seed a split: no image of one split can reappear in another.
 SEEDS = {"training": 11, "calibration": 22, "evaluation": 33}
 TRAINING_IMAGES, CALIBRATION_IMAGES, EVALUATION_IMAGES = 24000, 64, 500
-EPOCHS, BATCH, PEAK_RATE = 10, 96, 6e-3
+EPOCHS, BATCH, PEAK_RATE = 13, 96, 6e-3
 
 
 # ---- images
@@ -135,7 +135,7 @@ def clutter(image, count, rng):
 def draw_image(label, rng):
     """One image of class `label` with at most PALETTE colours, so that its PNG file stays small."""
     ground, fill = colour(rng), colour(rng)
-    while np.linalg.norm(ground - fill) < 55:
+    while np.linalg.norm(ground - fill) < 70:
         ground, fill = colour(rng), colour(rng)
     mask = shape_mask(CLASSES[label], rng)[..., None]
     image = clutter(texture(ground, rng), rng.integers(0, 5), rng)
@@ -143,7 +143,7 @@ def draw_image(label, rng):
     # Strokes in front of the shape hide parts of it.
     image = clutter(image, rng.integers(0, 3), rng)
     blurred = Image.fromarray(image.astype(np.uint8)).filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.1)))
-    noisy = np.asarray(blurred, np.float32) + rng.normal(0, rng.uniform(2, 24), (SIDE, SIDE, 3))
+    noisy = np.asarray(blurred, np.float32) + rng.normal(0, rng.uniform(2, 20), (SIDE, SIDE, 3))
     return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).quantize(PALETTE)
 
 
@@ -208,7 +208,8 @@ HEAD = 160
 def layers():
     """The network as rows (kind, name, ...): the PyTorch module and the ONNX graph both follow this list.
 
-    ("conv", name, inputs, outputs, kernel, stride, groups, activation), ("save",), ("add",), ("head", inputs).
+    ("conv", name, inputs, outputs, kernel, stride, groups, activation) with batch normalization and maybe ReLU6,
+    ("save",) and ("add", name) around a residual block, ("head", name, inputs, outputs).
     """
     rows = [("conv", "features.0", 3, STEM, 3, 2, 1, True)]
     channels = STEM
@@ -235,7 +236,7 @@ def build_network():
     class Network(nn.Module):
         def __init__(self):
             super().__init__()
-            # Module names cannot hold dots; parameters() of the dictionary are renamed on export.
+            # Module names cannot hold dots: slashes stand for them until the weights are handed to the export.
             self.parts = nn.ModuleDict()
             for kind, *row in layers():
                 if kind == "conv":
