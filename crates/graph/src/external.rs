@@ -1,6 +1,6 @@
 //! External data: weights that live in files beside the model, memory-mapped.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Mutex;
 
@@ -117,4 +117,19 @@ pub(crate) fn point_to(message: &mut proto::TensorProto, location: &str, offset:
             .into_iter()
             .map(|(key, value)| proto::StringStringEntryProto { key: key.into(), value })
             .collect();
+}
+
+/// The files that the model's initializers have their data in, relative to the model, without reading them.
+///
+/// Fails when the model cannot be read or does not decode.
+pub fn external_locations(model: &Path) -> Result<BTreeSet<String>, GraphError> {
+    use prost::Message;
+    let bytes =
+        crate::load::map_file(model).map_err(|source| GraphError::Read { path: model.into(), source })?;
+    let message = proto::ModelProto::decode(bytes)
+        .map_err(|e| GraphError::Decode { path: model.into(), reason: e.to_string() })?;
+    let external = message.graph.iter().flat_map(|graph| &graph.initializer);
+    let external = external.filter(|tensor| tensor.data_location == Some(EXTERNAL));
+    let entries = external.flat_map(|tensor| &tensor.external_data).filter(|entry| entry.key == "location");
+    Ok(entries.map(|entry| entry.value.clone()).collect())
 }

@@ -24,6 +24,7 @@ mod value;
 pub use builder::Builder;
 pub use dtype::DataType;
 pub use error::GraphError;
+pub use external::external_locations;
 pub use graph::{Graph, NodeId, Shared, Use};
 pub use model::Model;
 pub use node::{Attribute, Node};

@@ -1,1 +1,31 @@
-//! Placeholder until the crate is written.
+//! What every stage program shares: arguments, configuration, logs, progress, exit codes, models, outputs.
+//!
+//! A program is a [`Program`] (its arguments) and a body that [`run`] calls with a [`Context`]; everything that can go wrong is
+//! a [`Failure`], which knows its exit code and what the user can do. This crate computes nothing and knows no stage's work. Results for
+//! machines go to standard output, everything else to standard error.
+
+mod args;
+mod context;
+mod convert;
+mod data;
+mod exit;
+mod logging;
+mod models;
+pub mod options;
+mod output;
+mod progress;
+pub mod report;
+mod run;
+mod signal;
+
+pub use args::{CommonArgs, DataArgs, EngineArgs};
+pub use context::{Context, Resolved};
+pub use data::{DataConfig, data_input, input_specs};
+pub use exit::{ExitStatus, Failure};
+pub use logging::LOG_VARIABLE;
+pub use models::{ExternalData, LoadedModel, MODEL_DATA_FILE, MODEL_FILE, load_model, save_model};
+pub use options::{Flags, Reader, Stage};
+pub use output::{Begin, Pending};
+pub use progress::Progress;
+pub use run::{Program, run};
+pub use signal::Interrupt;

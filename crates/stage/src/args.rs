@@ -1,0 +1,87 @@
+//! Arguments that several programs share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// The data which is not data.
+pub(crate) const RANDOM: &str = "random";
+
+/// Arguments of every program. They may stand before and behind a subcommand.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Common options")]
+pub struct CommonArgs {
+    /// Read options from this TOML file; one file serves all stages
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Start from the values of this preset (default: xint8)
+    #[arg(long, value_name = "NAME", global = true)]
+    pub preset: Option<String>,
+
+    /// Set any option, over everything else: --set activation_type=int8 (may be repeated)
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    pub set: Vec<String>,
+
+    /// Print the configuration as it was resolved from all its sources, as TOML, and end
+    #[arg(long, global = true, visible_alias = "explain-config")]
+    pub print_config: bool,
+
+    /// Replace an output that was made from other inputs or with another configuration
+    #[arg(long, global = true)]
+    pub force: bool,
+
+    /// Work with this many threads (default: all cores); results do not depend on it
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub threads: Option<u32>,
+
+    /// Print the result as JSON to standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Print nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Print what is done in detail; -vv for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Where samples come from: flattened by the programs that run models over data.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// Samples: a folder of images or .npy files, an .npz or .npy file, ONNX test data, or `random`
+    #[arg(long, value_name = "PATH|random")]
+    pub data: Option<PathBuf>,
+
+    /// How images become inputs (TOML): resize, crop, scale, mean, std, channel order, layout
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+
+    /// Use the first N samples (default: all)
+    #[arg(long, value_name = "N")]
+    pub samples: Option<u64>,
+
+    /// Classes of the samples: CSV with the columns `file,label`
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+
+    /// Leave out samples that cannot be read, and report them, instead of ending
+    #[arg(long)]
+    pub skip_bad_samples: bool,
+
+    /// Seed of random samples (default: 0)
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// What runs the model.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Engine")]
+pub struct EngineArgs {
+    /// What runs the model: `embedded`, or `auto` for the best there is (default: auto)
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<String>,
+}

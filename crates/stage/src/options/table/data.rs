@@ -1,0 +1,77 @@
+//! Samples, statistics, engines, and the run itself.
+
+use super::{DATA, ENGINE, RUN};
+use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, path, texts, yes};
+
+#[rustfmt::skip]
+const PRESETS: &[Choice] = &[
+    yes("xint8", &["XINT8_DEFAULT", "XINT8_CONFIG"]),
+    no("xint8_adaround", &[]), no("xint8_adaquant", &[]), no("xint8_weightsonly_adaround", &[]), no("vint8", &[]),
+    no("s8s8_aaws", &[]), no("s8s8_aaws_adaround", &[]), no("s8s8_aaws_adaquant", &[]),
+    no("u8s8_aaws", &[]), no("u8s8_aaws_adaround", &[]), no("u8s8_aaws_adaquant", &[]), no("u8u8_aawa", &[]),
+    no("s16s8_asws", &[]), no("s16s8_asws_adaround", &[]), no("s16s8_asws_adaquant", &[]), no("u16s8_aaws", &[]),
+    no("u16s8_aaws_adaround", &[]), no("u16s8_aaws_adaquant", &[]),
+    no("a8w8", &[]), no("a8w8_adaround", &[]), no("a8w8_adaquant", &[]),
+    no("a16w8", &[]), no("a16w8_adaround", &[]), no("a16w8_adaquant", &[]),
+    no("fp16", &[]), no("fp16_adaquant", &[]), no("bf16", &[]), no("bf16_adaquant", &[]),
+    no("bfp16", &[]), no("bfp16_adaquant", &[]),
+    no("mx4", &[]), no("mx4_adaquant", &[]), no("mx6", &[]), no("mx6_adaquant", &[]), no("mx9", &[]), no("mx9_adaquant", &[]),
+    no("mxfp8e5m2", &[]), no("mxfp8e5m2_adaquant", &[]), no("mxfp8e4m3", &[]), no("mxfp8e4m3_adaquant", &[]),
+    no("mxfp6e3m2", &[]), no("mxfp6e3m2_adaquant", &[]), no("mxfp6e2m3", &[]), no("mxfp6e2m3_adaquant", &[]),
+    no("mxfp4e2m1", &[]), no("mxfp4e2m1_adaquant", &[]), no("mxint8", &[]), no("mxint8_adaquant", &[]),
+    no("s16s16_mixed_s8s8", &[]), no("bf16_mixed_bfp16", &[]), no("bf16_mixed_bfp16_adaquant", &[]),
+    no("bf16_mixed_mxint8", &[]), no("bf16_mixed_mxint8_adaquant", &[]),
+    no("bf16_bfp16", &[]), no("bf16_mxint8", &[]), no("mx9_int8", &[]),
+    no("int8_cnn_default", &[]), no("int16_cnn_default", &[]), no("int8_transformer_default", &[]), no("int16_transformer_default", &[]),
+    no("int8_cnn_accurate", &[]), no("int16_cnn_accurate", &[]), no("int8_transformer_accurate", &[]), no("int16_transformer_accurate", &[]),
+    no("matmul_nbits", &[]), no("uint8_dynamic_quant", &[]),
+];
+
+const ENGINES: &[Choice] = &[yes("auto", &[]), yes("embedded", &[]), no("ort", &["onnxruntime"])];
+
+#[rustfmt::skip]
+pub(super) const ROWS: &[Row] = &[
+    choice("preset", PRESETS, "values for all options, which everything else overrides").read_by(RUN),
+    int("threads", 1, "how many threads work; all cores by default").aka(&["calib_worker_num", "num_workers"]).read_by(RUN),
+    path("data", "samples: a folder of images or .npy files, an .npz or .npy file, ONNX test data, or random").aka(&["calibration_data_path"]).read_by(DATA),
+    path("recipe", "how images become inputs (TOML)").read_by(DATA),
+    int("samples", 1, "use this many samples").aka(&["calib_data_size"]).read_by(DATA),
+    path("labels", "classes of the samples (CSV with the columns file,label)").read_by(DATA),
+    bool("skip_bad_samples", "leave out samples that cannot be read, and report them").read_by(DATA),
+    int("seed", 0, "seed of random samples").read_by(DATA),
+    choice("engine", ENGINES, "what runs the model").read_by(ENGINE),
+
+    any("model_input", "the model").elsewhere("give the model as the first argument"),
+    any("model_output", "the output").elsewhere("use -o"),
+    any("calibration_data_reader", "an object of Python").elsewhere("use data and recipe"),
+    bool("use_random_data", "calibrate on random samples").elsewhere("set data = \"random\""),
+    any("random_data_reader_input_shape", "shapes of random samples").elsewhere("use fix_dim or fix_shapes, then data = \"random\""),
+    any("random_data_reader_input_data_range", "ranges of random samples"),
+    texts("execution_providers", "where the model runs").fixed("[\"CPUExecutionProvider\"]"),
+    bool("calib_optimize_mem", "keep activations on disk").fixed("true"),
+    float("calib_moving_average_constant", "weight of the newest sample in moving averages"),
+    bool("calib_moving_average", "average the ranges of samples").fixed("false"),
+    bool("calib_tensor_range_symmetric", "make ranges symmetric around zero").fixed("true"),
+    texts("calib_passthrough_op_types", "operators whose output takes the range of their input"),
+    bool("save_tensor_hist_fig", "draw histograms").elsewhere("the evaluation report has them"),
+    any("save_and_restore", "keep calibration results").elsewhere("statistics are always kept, in the output of shiftwise-calibrate"),
+    any("tensors_range_file", "keep calibration results").elsewhere("statistics are always kept, in the output of shiftwise-calibrate"),
+    float("percentile", "percentile of calibration"),
+    int("num_bins", 0, "bins of histograms").elsewhere("histograms have a fixed resolution of 2^-10 of a value"),
+    int("num_quantized_bins", 1, "bins of the quantized distribution of entropy calibration"),
+    any("scenario", "scenario of distribution calibration"),
+    any("lwp_metric", "metric of layer-wise percentile calibration"),
+    any("percentile_candidates", "candidates of layer-wise percentile calibration"),
+    bool("lwp_use_histogram", "use histograms in layer-wise percentile calibration"),
+
+    bool("debug_mode", "log more").elsewhere("use -v, or -vv"),
+    bool("print_summary", "print a summary").fixed("true"),
+    bool("ignore_warnings", "hide warnings").elsewhere("use --quiet"),
+    any("tmp_dir", "where temporary files go").elsewhere("they are always beside the output"),
+    any("user_custom_op_lib_path", "a library of custom operators"),
+    any("encryption_algorithm", "encrypt models"),
+    bool("crypto_mode", "encrypt models").fixed("false"),
+    any("eval_metrics", "metrics of evaluation"),
+    any("eval_data_reader", "an object of Python").elsewhere("use shiftwise-evaluate --data"),
+    any("quantization_preference", "bundles of options: accuracy, speed, resource efficiency"),
+];

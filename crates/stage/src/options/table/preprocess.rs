@@ -1,0 +1,45 @@
+//! What is done to the float model before anything is quantized.
+
+use super::{MODEL_WRITERS, PREPROCESS};
+use crate::options::row::{Row, any, bool, int, ints, shapes, texts};
+
+#[rustfmt::skip]
+pub(super) const ROWS: &[Row] = &[
+    bool("optimize_model", "rewrite the float graph at all; false keeps it as it is, but for fixed dimensions").read_by(PREPROCESS),
+    bool("constant_folding", "compute what depends on constants only").aka(&["simplify_model"]).read_by(PREPROCESS),
+    bool("remove_identity", "remove nodes that do nothing: Identity, Dropout, casts to the same type").read_by(PREPROCESS),
+    bool("fold_batch_norm", "fold batch normalizations into the convolution or matrix product before them").read_by(PREPROCESS),
+    ints("fix_dim", "extents for named dimensions, like { batch = 1 }").read_by(PREPROCESS),
+    shapes("fix_shapes", "shapes for inputs, like { input = [1, 3, 224, 224] }").read_by(PREPROCESS),
+    bool("use_external_data_format", "keep weights in a file beside the model").aka(&["save_as_external_data"]).read_by(MODEL_WRITERS),
+    int("external_data_threshold", 0, "smallest tensor in bytes that goes to the file beside the model").aka(&["external_data_size_threshold"]).read_by(MODEL_WRITERS),
+
+    bool("all_tensors_to_one_file", "one file for all external data").fixed("true"),
+    any("external_data_location", "where external data goes").elsewhere("external data is always beside the model"),
+    bool("remove_input_init", "constants are not listed as inputs of the model").fixed("true"),
+    bool("skip_preprocess", "skip every rewrite").elsewhere("set optimize_model = false"),
+    bool("skip_optimization", "skip rewrites").elsewhere("set optimize_model = false"),
+    bool("skip_onnx_shape", "skip shape inference").fixed("false"),
+    bool("skip_symbolic_shape", "skip symbolic shape inference").fixed("false"),
+    bool("auto_merge", "merge conflicting symbolic dimensions").fixed("false"),
+    int("int_max", 0, "largest integer of symbolic dimensions"),
+    bool("guess_output_rank", "guess ranks that are not known").fixed("false"),
+    int("verbose", 0, "how much is logged").elsewhere("use -v, or -vv"),
+    any("simplify_model_options", "options of the simplifier of other tools"),
+    any("convert_opset_version", "convert to another operator set"),
+    bool("convert_fp16_to_fp32", "convert float16 models to float32").fixed("false"),
+    bool("convert_nchw_to_nhwc", "let the model take its images channels-last").fixed("false"),
+    bool("convert_bn_to_conv", "turn batch normalizations that cannot be folded into depthwise convolutions").fixed("false"),
+    bool("convert_reduce_mean_to_global_avg_pool", "turn ReduceMean over height and width into GlobalAveragePool").fixed("false"),
+    bool("split_large_kernel_pool", "split a GlobalAveragePool with a large kernel into two poolings").fixed("false"),
+    bool("convert_split_to_slice", "turn Split into Slice nodes").fixed("false"),
+    bool("convert_clip_to_relu", "turn Clip from 0 into Relu").fixed("false"),
+    bool("fuse_instance_norm", "fuse decomposed instance normalizations").fixed("false"),
+    bool("fuse_l2_norm", "fuse decomposed L2 normalizations").fixed("false"),
+    bool("fuse_gelu", "fuse decomposed Gelu").fixed("false"),
+    bool("fuse_layer_norm", "fuse decomposed layer normalizations").fixed("false"),
+    bool("replace_clip6_relu", "turn Clip(0, 6) into Relu before equalization").fixed("false"),
+    texts("copy_shared_init", "give each user of a shared constant its own copy, for these operators"),
+    texts("copy_bias_init", "give each user of a shared bias its own copy, for these operators"),
+    bool("enable_subgraph", "quantize bodies of If and Loop").fixed("false"),
+];
