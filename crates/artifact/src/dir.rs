@@ -15,7 +15,7 @@ use crate::{Difference, Error, Fingerprint, Input, Kind, MANIFEST_FILE, Manifest
 #[derive(Debug, Clone)]
 pub struct Artifact {
     dir: PathBuf,
-    manifest: Manifest,
+    manifest: Box<Manifest>,
 }
 
 impl Artifact {
@@ -25,7 +25,7 @@ impl Artifact {
     /// # Errors
     /// [`Error::NotAnArtifact`], the errors of [`Manifest::read`], or [`Error::Damaged`] which names the file.
     pub fn open(dir: &Path, kind: Kind) -> Result<Self> {
-        let manifest = heading(dir)?.manifest(&dir.join(MANIFEST_FILE), kind)?;
+        let manifest = Box::new(heading(dir)?.manifest(&dir.join(MANIFEST_FILE), kind)?);
         let artifact = Self { dir: dir.to_owned(), manifest };
         artifact.check_files()?;
         Ok(artifact)
@@ -140,7 +140,7 @@ pub fn decide(dir: &Path, request: &Request, force: bool) -> Result<Decision> {
     if force {
         return Ok(Decision::Write);
     }
-    let manifest = heading.manifest(&dir.join(MANIFEST_FILE), request.kind)?;
+    let manifest = Box::new(heading.manifest(&dir.join(MANIFEST_FILE), request.kind)?);
     let artifact = Artifact { dir: dir.to_owned(), manifest };
     match artifact.check_files().and_then(|()| artifact.verify()) {
         Ok(()) => Ok(Decision::UpToDate(artifact)),
@@ -218,7 +218,7 @@ fn heading(dir: &Path) -> Result<Heading> {
 /// # Errors
 /// [`Error::BadName`] for a path without a name.
 pub fn work_dir(dir: &Path) -> Result<PathBuf> {
-    atomic::sibling(dir, "work")
+    atomic::sibling(&atomic::follow(dir)?, "work")
 }
 
 /// What a program measured about itself, for its manifest.
@@ -318,7 +318,7 @@ impl Writer {
         };
         write_json(&dir.path().join(MANIFEST_FILE), &manifest)?;
         let dir = dir.commit(|target| replaceable(target, &request, force).map(|_| ()))?;
-        Ok(Artifact { dir, manifest })
+        Ok(Artifact { dir, manifest: Box::new(manifest) })
     }
 }
 

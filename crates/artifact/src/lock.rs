@@ -1,6 +1,6 @@
 //! Short advisory locks, so that two writers of the same target take turns.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::atomic::sibling;
@@ -38,6 +38,19 @@ impl Lock {
 /// Open a lock file, making it if it is not there.
 pub(crate) fn open(path: &Path) -> Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(Error::write(path))
+}
+
+/// Lock a file without waiting, making it if it is not there; `None` where another process has it.
+pub(crate) fn try_own(path: &Path) -> Result<Option<File>> {
+    loop {
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) if still_named(&file, path) => return Ok(Some(file)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(cause)) => return Err(Error::Write { path: path.to_owned(), cause }),
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -156,7 +156,7 @@ fn aside(target: &Path) -> Result<PathBuf> {
 }
 
 /// The real place of a target that exists; otherwise the target itself, which must have a name.
-fn follow(target: &Path) -> Result<PathBuf> {
+pub(crate) fn follow(target: &Path) -> Result<PathBuf> {
     match fs::canonicalize(target) {
         Ok(real) => name(&real).map(|_| real.clone()),
         Err(_) => name(target).map(|_| target.to_owned()),

@@ -65,7 +65,7 @@ mod tests {
         let path = dir.path().join("f");
         write(&path, b"old").unwrap();
         let error = write_with(&path, |out| {
-            out.write_all(&[7; 1 << 20])?;
+            out.write_all(&vec![7; 1 << 20])?;
             Err(io::Error::from_raw_os_error(28))
         })
         .unwrap_err();

@@ -19,13 +19,13 @@ use std::path::{Path, PathBuf};
 pub use directory::{AtomicDir, heal};
 pub use file::{write, write_with};
 
-pub(crate) use directory::is_empty_directory;
+pub(crate) use directory::{follow, is_empty_directory};
 pub(crate) use file::write_streamed;
 
 use crate::{Error, Result};
 
 /// Temporary files younger than this are left alone: their owner may not have locked them yet.
-const YOUNG: std::time::Duration = std::time::Duration::from_secs(60);
+const YOUNG: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// The lock file within a temporary directory.
 const OWNER_LOCK: &str = ".owner-lock";
@@ -84,7 +84,7 @@ fn remove_leftovers(target: &Path) {
         match removed {
             Ok(()) => tracing::info!(path = %path.display(), "removed what a killed writer left"),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot remove what a killed writer left")
+                tracing::warn!(path = %path.display(), %error, "cannot remove what a killed writer left");
             }
         }
     }

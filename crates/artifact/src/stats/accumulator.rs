@@ -106,8 +106,15 @@ impl Accumulator {
         if sample.channels.len() != spec.channels as usize {
             return misuse(&format!("{} channels, not {}", sample.channels.len(), spec.channels));
         }
-        if sample.range.is_some_and(|(min, max)| !(min.is_finite() && max.is_finite() && min <= max)) {
-            return misuse("its range is not one of finite values");
+        let finite = sample.nans.checked_add(sample.infinities).and_then(|n| sample.elements.checked_sub(n));
+        if finite.is_none_or(|finite| !is_range(finite, sample.range)) {
+            return misuse("its range is not that of its finite values");
+        }
+        let range_of = |c: &ChannelSample| {
+            (c.min != f32::INFINITY || c.max != f32::NEG_INFINITY).then_some((c.min, c.max))
+        };
+        if let Some(i) = sample.channels.iter().position(|c| !is_range(c.count, range_of(c))) {
+            return misuse(&format!("the range of channel {i} is not that of its finite values"));
         }
         let moments = &mut self.tensors[tensor].moments;
         if sample.elements > u64::from(u32::MAX) - moments.elements {
@@ -133,12 +140,14 @@ impl Accumulator {
         scratch.clear();
         scratch.resize(channels, ChannelSample::default());
         if channels > 0 {
-            if inner == 0 || values.len() % (channels * inner) != 0 {
+            if inner == 0 || !values.len().is_multiple_of(channels * inner) {
                 let what = format!("{} values are not n × {channels} × {inner}", values.len());
                 return Err(Error::Misuse(format!("tensor {}: {what}", self.specs[tensor].name)));
             }
             for (row, values) in values.chunks_exact(inner).enumerate() {
-                values.iter().for_each(|&value| scratch[row % channels].push(value));
+                for &value in values {
+                    scratch[row % channels].push(value);
+                }
             }
         }
         let bins = self.bins_mut(tensor);
@@ -194,6 +203,14 @@ impl Accumulator {
 
     pub(crate) fn moments(&self, tensor: usize) -> &Moments {
         &self.tensors[tensor].moments
+    }
+}
+
+/// Whether this can be the range of so many finite values.
+fn is_range(finite: u64, range: Option<(f32, f32)>) -> bool {
+    match range {
+        Some((min, max)) => finite > 0 && min.is_finite() && max.is_finite() && min <= max,
+        None => finite == 0,
     }
 }
 

@@ -1,13 +1,13 @@
 //! Statistics that are being collected.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::accumulator::Accumulator;
 use super::checkpoint::{self, Checkpoint, State, read_page};
 use super::layout::PAGE_BINS;
-use super::pages::{Page, PageSet, PageSource, Sum, add_bytes};
+use super::pages::{PAGE_BYTES, Page, PageSet, PageSource, Sum, add_bytes};
 use super::plan::{Plan, TensorSpec, check_specs};
 use crate::{Error, Fingerprint, Result, lock};
 
@@ -93,6 +93,21 @@ impl Working {
             .open(&pages_path)
             .map_err(Error::write(&pages_path))?;
         let state = Checkpoint::open(&path)?.apply(&path, &pages, &pages_path)?;
+        // A page file that was lost is noticed now, not after hours.
+        let pages_end = state
+            .pages
+            .iter()
+            .enumerate()
+            .filter_map(|(i, set)| Some((i, set.iter().next_back()?)))
+            .next_back();
+        let needed =
+            pages_end.map_or(0, |(tensor, page)| checkpoint::offset(tensor, page) + PAGE_BYTES as u64);
+        if pages.metadata().map_err(Error::read(&pages_path))?.len() < needed {
+            return Err(Error::damaged(
+                &pages_path,
+                "it has lost pages that the checkpoint needs; --force begins anew",
+            ));
+        }
         let specs = state.specs.clone().into();
         Ok(Self { dir: dir.to_owned(), state, specs, pages, behind: false, _owner: owner })
     }
@@ -204,7 +219,9 @@ impl Working {
         let path = self.dir.join(CHECKPOINT_FILE);
         self.state = Checkpoint::open(&path)?.apply(&path, &self.pages, &self.dir.join(PAGES_FILE))?;
         self.behind = false;
-        accumulators.iter_mut().for_each(|a| a.reset());
+        for accumulator in accumulators {
+            accumulator.reset();
+        }
         Ok(())
     }
 
@@ -307,13 +324,7 @@ fn progress(state: &State) -> Progress {
 
 /// Become the owner of a working directory.
 fn own(dir: &Path) -> Result<File> {
-    let path = dir.join(LOCK_FILE);
-    let owner = lock::open(&path)?;
-    match owner.try_lock() {
-        Ok(()) => Ok(owner),
-        Err(TryLockError::WouldBlock) => Err(Error::Busy { path: dir.to_owned() }),
-        Err(TryLockError::Error(cause)) => Err(Error::Write { path, cause }),
-    }
+    lock::try_own(&dir.join(LOCK_FILE))?.ok_or_else(|| Error::Busy { path: dir.to_owned() })
 }
 
 impl PageSource for Working {
