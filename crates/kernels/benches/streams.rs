@@ -3,7 +3,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use shiftwise_kernels::elementwise::{UnaryOp, map};
+use shiftwise_kernels::elementwise::{UnaryOp, map, map_in_place};
 use shiftwise_kernels::histogram::{BINS, accumulate};
 use shiftwise_kernels::quantize::{Grid, fake_quantize, quantize_i8};
 use shiftwise_kernels::softmax::softmax_in_place;
@@ -98,7 +98,9 @@ const GRID: Grid = Grid { scale: 0.031_25, zero_point: 0, qmin: -128, qmax: 127 
 fn fake_quantize_int8(bencher: Bencher<'_, '_>, len: usize) {
     let values = gaussian(len);
     let mut out = vec![0.0; len];
-    bencher.counter(ItemsCount::new(len)).bench_local(|| fake_quantize(black_box(&values), GRID, &mut out));
+    bencher
+        .counter(ItemsCount::new(len))
+        .bench_local(|| fake_quantize(black_box(&values), black_box(GRID), &mut out));
 }
 
 #[divan::bench(args = SIZES)]
@@ -107,7 +109,7 @@ fn fake_quantize_portable(bencher: Bencher<'_, '_>, len: usize) {
     let mut out = vec![0.0; len];
     bencher
         .counter(ItemsCount::new(len))
-        .bench_local(|| with_portable(|| fake_quantize(black_box(&values), GRID, &mut out)));
+        .bench_local(|| with_portable(|| fake_quantize(black_box(&values), black_box(GRID), &mut out)));
 }
 
 #[divan::bench(args = SIZES)]
@@ -122,6 +124,12 @@ fn function(bencher: Bencher<'_, '_>, f: UnaryOp) {
     let values = gaussian(SIZES[0]);
     let mut out = vec![0.0; values.len()];
     bencher.counter(ItemsCount::new(values.len())).bench_local(|| map(f, black_box(&values), &mut out));
+}
+
+#[divan::bench(args = [UnaryOp::Relu, UnaryOp::LeakyRelu { alpha: 0.1 }, UnaryOp::Clip { min: 0.0, max: 6.0 }])]
+fn function_in_place(bencher: Bencher<'_, '_>, f: UnaryOp) {
+    let mut values = gaussian(SIZES[0]);
+    bencher.counter(ItemsCount::new(values.len())).bench_local(|| map_in_place(f, black_box(&mut values)));
 }
 
 #[divan::bench]

@@ -1,5 +1,7 @@
 //! Binary operators with numpy broadcasting.
 
+use crate::isa::select;
+
 /// Marks operators that combine two elements.
 trait Binary: Copy + Default {
     fn apply(self, a: f32, b: f32) -> f32;
@@ -56,13 +58,13 @@ operators! {
     /// `a / b`
     Div(a, b) = a / b;
     /// The smaller; NaN when either is.
-    Min(a, b) = if b < a || b.is_nan() { b } else { a };
+    Min(a, b) = select(b < a || b.is_nan(), b, a);
     /// The larger; NaN when either is.
-    Max(a, b) = if b > a || b.is_nan() { b } else { a };
+    Max(a, b) = select(b > a || b.is_nan(), b, a);
     /// `aᵇ`, with products for the squares and cubes that normalisations are full of.
     Pow(a, b) = power(a, b);
     /// Leaky slope `b` where `a` is negative.
-    PRelu(a, b) = if a < 0.0 { a * b } else { a };
+    PRelu(a, b) = select(a < 0.0, a * b, a);
 }
 
 #[inline(always)]

@@ -1,5 +1,6 @@
 //! Functions of one element, out of place and in place.
 
+use crate::isa::{at_least, at_most, select};
 use crate::math;
 
 /// Marks functions of one element.
@@ -51,7 +52,7 @@ macro_rules! functions {
             assert_eq!(x.len(), out.len(), "mapped values");
             match f {
                 $(UnaryOp::$name $({ $($field),+ })? => {
-                    dispatch! { fn kernel(f: ops::$name, x: &[f32], out: &mut [f32]) => map_body }
+                    dispatch! { fn kernel(f: ops::$name, x: &[f32], out: &mut [f32]) => map_body, wide }
                     kernel(ops::$name { $($($field),+)? }, x, out);
                 })*
             }
@@ -61,24 +62,12 @@ macro_rules! functions {
         pub fn map_in_place(f: UnaryOp, x: &mut [f32]) {
             match f {
                 $(UnaryOp::$name $({ $($field),+ })? => {
-                    dispatch! { fn kernel(f: ops::$name, x: &mut [f32]) => map_in_place_body }
+                    dispatch! { fn kernel(f: ops::$name, x: &mut [f32]) => map_in_place_body, wide }
                     kernel(ops::$name { $($($field),+)? }, x);
                 })*
             }
         }
     };
-}
-
-/// `max(x, low)`; NaN stays NaN.
-#[inline(always)]
-fn at_least(x: f32, low: f32) -> f32 {
-    if low > x { low } else { x }
-}
-
-/// `min(x, high)`; NaN stays NaN.
-#[inline(always)]
-fn at_most(x: f32, high: f32) -> f32 {
-    if high < x { high } else { x }
 }
 
 functions! {
@@ -88,17 +77,17 @@ functions! {
     LeakyRelu {
         /// Slope below zero.
         alpha
-    }(x) = if x < 0.0 { alpha * x } else { x };
+    }(x) = select(x < 0.0, alpha * x, x);
     /// `x` where positive, else `alpha · (eˣ − 1)`
     Elu {
         /// Limit below zero, negated.
         alpha
-    }(x) = if x < 0.0 { alpha * (math::exp(x) - 1.0) } else { x };
+    }(x) = select(x < 0.0, alpha * (math::exp(x) - 1.0), x);
     /// `x` where above `alpha`, else 0
     ThresholdedRelu {
         /// The threshold.
         alpha
-    }(x) = if x > alpha || x.is_nan() { x } else { 0.0 };
+    }(x) = select(x <= alpha, 0.0, x);
     /// `min(max(x, min), max)`
     Clip {
         /// Lower limit.
@@ -142,7 +131,7 @@ functions! {
     /// `−x`
     Neg(x) = -x;
     /// `−1`, `0` or `1`
-    Sign(x) = if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x };
+    Sign(x) = select(x > 0.0, 1.0, select(x < 0.0, -1.0, x));
     /// The next integer below
     Floor(x) = x.floor();
     /// The next integer above

@@ -83,6 +83,7 @@ fn count_packed<const LANES: usize>(
 }
 
 #[cfg(target_arch = "x86_64")]
+#[allow(clippy::cast_ptr_alignment, reason = "the loads and stores used here need no alignment")]
 mod x86 {
     use super::{BINS, SHIFT, count_packed};
     use std::arch::x86_64::{

@@ -103,3 +103,22 @@ macro_rules! dispatch {
 pub(crate) fn mul_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
+
+/// `a` or `b`, as a value and never as a branch: where one of them is what the memory already holds, the compiler
+/// would make a branched form a masked store, which is many times slower than storing.
+#[inline(always)]
+pub(crate) fn select(condition: bool, a: f32, b: f32) -> f32 {
+    std::hint::select_unpredictable(condition, a, b)
+}
+
+/// `max(x, low)`; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn at_least(x: f32, low: f32) -> f32 {
+    select(low > x, low, x)
+}
+
+/// `min(x, high)`; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn at_most(x: f32, high: f32) -> f32 {
+    select(high < x, high, x)
+}

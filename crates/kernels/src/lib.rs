@@ -7,6 +7,11 @@
 //! runs on change a statistic or a quantized value: only sums of products (convolution, matrix product) may differ
 //! in the last bits between CPUs.
 
+#![allow(
+    clippy::inline_always,
+    reason = "loops must be compiled inside the function of each instruction set"
+)]
+
 #[macro_use]
 mod isa;
 

@@ -16,7 +16,7 @@ pub fn exp(x: f32) -> f32 {
     let r = x - n * 0.693_359_4;
     let r = r + n * 2.121_944_4e-4;
     // Minimax on |r| <= ln 2 / 2.
-    let p = 1.991_837_1e-4_f32;
+    let p = 1.991_837e-4_f32;
     let p = p * r + 1.394_606_2e-3;
     let p = p * r + 8.333_264e-3;
     let p = p * r + 4.166_627e-2;
@@ -54,7 +54,7 @@ pub fn tanh(x: f32) -> f32 {
     let p = p * z - 8.182_677e-3;
     let p = p * z + 2.170_297e-2;
     let p = p * z - 5.394_720_3e-2;
-    let p = p * z + 1.333_321_1e-1;
+    let p = p * z + 0.133_332_1;
     let p = p * z - 3.333_333e-1;
     let small = x + x * (z * p);
     let e = exp(-2.0 * a);
@@ -76,7 +76,7 @@ pub fn erf(x: f32) -> f32 {
     let p = p * z - 2.686_54e-2;
     let p = p * z + 1.128_378_2e-1;
     let p = p * z - 3.761_263_8e-1;
-    let p = p * z + 1.128_379_2;
+    let p = p * z + std::f32::consts::FRAC_2_SQRT_PI;
     let small = x * p;
     // Minimax of ln(erfc(x)) on 0.9 <= x <= 4; beyond, erf rounds to 1.
     let t = if a > 4.0 { 4.0 } else { a };

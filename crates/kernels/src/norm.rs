@@ -90,7 +90,9 @@ fn instance_body(x: &[f32], pixels: usize, gamma: &[f32], beta: &[f32], epsilon:
     for (i, (row, out)) in x.chunks_exact(pixels).zip(out.chunks_exact_mut(pixels)).enumerate() {
         let (g, b) = (gamma[i % gamma.len()], beta[i % gamma.len()]);
         standardise_body(row, epsilon, out);
-        out.iter_mut().for_each(|o| *o = *o * g + b);
+        for o in out {
+            *o = *o * g + b;
+        }
     }
 }
 

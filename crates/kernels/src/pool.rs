@@ -1,6 +1,7 @@
 //! Pooling over NCHW images.
 
 use crate::conv::valid_range;
+use crate::isa::select;
 use crate::softmax::sum_lanes;
 
 /// Geometry of a pooling: windows of `kernel` taps, `dilation` apart, every `stride` pixels.
@@ -77,62 +78,88 @@ impl Pool2d {
     }
 }
 
-/// Combines every tap of every window into `out`, row by row, so that the innermost loop runs along the image.
+/// Combines the elements of every window: first down the columns, along whole rows of the image, then along the row.
 #[inline(always)]
-fn fold_body(
-    pool: &Pool2d,
-    x: &[f32],
-    out: &mut [f32],
-    start: f32,
-    combine: impl Fn(f32, f32) -> f32 + Copy,
-) {
+fn fold<F: Combine>(pool: &Pool2d, x: &[f32], out: &mut [f32]) {
     let [oh, ow] = pool.out;
     let [sh, sw] = pool.stride;
-    out.fill(start);
-    for (plane, result) in x.chunks_exact((pool.h * pool.w).max(1)).zip(out.chunks_exact_mut(oh * ow)) {
+    out.fill(F::START);
+    if pool.h * pool.w == 0 {
+        return;
+    }
+    let mut columns = vec![F::START; pool.w];
+    // For each tap of a row: the outputs that it reaches, and the column that the first of them reads.
+    let taps: Vec<_> = (0..pool.kernel[1])
+        .map(|kx| {
+            let offset = kx * pool.dilation[1];
+            let (lo, hi) = valid_range(pool.w, ow, sw, offset, pool.pads[1]);
+            (lo, hi, (lo * sw + offset).wrapping_sub(pool.pads[1]))
+        })
+        .filter(|(lo, hi, _)| lo < hi)
+        .collect();
+    for (plane, result) in x.chunks_exact(pool.h * pool.w).zip(out.chunks_exact_mut(oh * ow)) {
         for (oy, row) in result.chunks_exact_mut(ow).enumerate() {
+            columns.fill(F::START);
             for ky in 0..pool.kernel[0] {
                 let y = oy * sh + ky * pool.dilation[0];
-                if y < pool.pads[0] || y - pool.pads[0] >= pool.h {
-                    continue;
+                if y >= pool.pads[0] && y - pool.pads[0] < pool.h {
+                    combine::<F>(&mut columns, &plane[(y - pool.pads[0]) * pool.w..][..pool.w]);
                 }
-                let line = &plane[(y - pool.pads[0]) * pool.w..][..pool.w];
-                for kx in 0..pool.kernel[1] {
-                    let offset = kx * pool.dilation[1];
-                    let (lo, hi) = valid_range(pool.w, ow, sw, offset, pool.pads[1]);
-                    if lo == hi {
-                        continue;
-                    }
-                    let from = &line[lo * sw + offset - pool.pads[1]..];
-                    let row = &mut row[lo..hi];
-                    match sw {
-                        1 => row.iter_mut().zip(from).for_each(|(o, &v)| *o = combine(*o, v)),
-                        2 => {
-                            row.iter_mut().zip(from.iter().step_by(2)).for_each(|(o, &v)| *o = combine(*o, v))
-                        }
-                        _ => row
-                            .iter_mut()
-                            .zip(from.iter().step_by(sw))
-                            .for_each(|(o, &v)| *o = combine(*o, v)),
-                    }
+            }
+            for &(lo, hi, start) in &taps {
+                let (row, from) = (&mut row[lo..hi], &columns[start..]);
+                match sw {
+                    1 => combine::<F>(row, from),
+                    2 => combine_strided::<F>(row, from, 2),
+                    _ => combine_strided::<F>(row, from, sw),
                 }
             }
         }
     }
 }
 
-#[inline(always)]
-fn max_body(pool: &Pool2d, x: &[f32], out: &mut [f32]) {
-    fold_body(pool, x, out, f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
+/// An associative operator and its neutral element.
+trait Combine {
+    const START: f32;
+    fn apply(a: f32, b: f32) -> f32;
+}
+
+struct Max;
+struct Sum;
+
+impl Combine for Max {
+    const START: f32 = f32::NEG_INFINITY;
+    #[inline(always)]
+    fn apply(a: f32, b: f32) -> f32 {
+        select(a > b, a, b)
+    }
+}
+
+impl Combine for Sum {
+    const START: f32 = 0.0;
+    #[inline(always)]
+    fn apply(a: f32, b: f32) -> f32 {
+        a + b
+    }
 }
 
 #[inline(always)]
-fn sum_body(pool: &Pool2d, x: &[f32], out: &mut [f32]) {
-    fold_body(pool, x, out, 0.0, |a, b| a + b);
+fn combine<F: Combine>(into: &mut [f32], from: &[f32]) {
+    for (o, &v) in into.iter_mut().zip(from) {
+        *o = F::apply(*o, v);
+    }
 }
 
-dispatch! { fn max_planes(pool: &Pool2d, x: &[f32], out: &mut [f32]) => max_body }
-dispatch! { fn sum_planes(pool: &Pool2d, x: &[f32], out: &mut [f32]) => sum_body }
+#[inline(always)]
+fn combine_strided<F: Combine>(into: &mut [f32], from: &[f32], stride: usize) {
+    let from = &from[..=(into.len() - 1) * stride];
+    for (i, o) in into.iter_mut().enumerate() {
+        *o = F::apply(*o, from[i * stride]);
+    }
+}
+
+dispatch! { fn max_planes(pool: &Pool2d, x: &[f32], out: &mut [f32]) => fold::<Max> }
+dispatch! { fn sum_planes(pool: &Pool2d, x: &[f32], out: &mut [f32]) => fold::<Sum> }
 
 #[inline(always)]
 fn mean_body(x: &[f32], pixels: usize, out: &mut [f32]) {

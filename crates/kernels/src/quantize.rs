@@ -132,7 +132,9 @@ pub fn fake_quantize_in_place(x: &mut [f32], grid: Grid) {
     if grid.is_narrow() {
         fake_in_place(x, grid);
     } else {
-        x.iter_mut().for_each(|v| *v = grid.wide(*v));
+        for v in x {
+            *v = grid.wide(*v);
+        }
     }
 }
 

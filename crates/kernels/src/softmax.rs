@@ -26,9 +26,13 @@ fn softmax_body(x: &mut [f32], cols: usize, log: bool) {
         let sum = sum_lanes(lanes);
         if log {
             let shift = sum.ln();
-            row.iter_mut().for_each(|v| *v -= shift);
+            for v in row {
+                *v -= shift;
+            }
         } else {
-            row.iter_mut().for_each(|v| *v /= sum);
+            for v in row {
+                *v /= sum;
+            }
         }
     }
 }
@@ -62,7 +66,7 @@ pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
-dispatch! { fn softmax_rows(x: &mut [f32], cols: usize, log: bool) => softmax_body }
+dispatch! { fn softmax_rows(x: &mut [f32], cols: usize, log: bool) => softmax_body, wide }
 
 /// `e^(x − max) / Σ e^(x − max)` of each row of `[rows, cols]`, in place. A row with a NaN is NaN.
 ///

@@ -2,6 +2,7 @@
 
 use super::{Conv2d, depthwise, im2col};
 use crate::Scratch;
+use crate::isa::{at_least, at_most};
 use crate::matmul::{MatRef, matmul_into};
 
 /// Floats of one tile of an unfolded image: what stays in a second-level cache beside the packed weights.
@@ -66,18 +67,16 @@ impl Conv2d {
             let group = i % self.groups;
             let weight = MatRef::row_major(&weight[group * out_group * depth..][..out_group * depth], depth);
             let bias = bias.map(|b| &b[group * out_group..][..out_group]);
-            if self.is_pointwise() {
-                let image = MatRef::row_major(image, pixels);
-                matmul_into(out_group, depth, pixels, weight, image, result, pixels, 1.0, 0.0);
-                finish(bias, activation, result, pixels, 0..pixels);
-                continue;
-            }
             let mut first = 0;
             while first < pixels {
                 let columns = tile.min(pixels - first);
-                let unfolded = scratch.columns(depth * columns);
-                im2col(self, image, first, columns, unfolded);
-                let unfolded = MatRef::row_major(unfolded, columns);
+                let unfolded = if self.is_pointwise() {
+                    MatRef::strided(&image[first..], pixels, 1)
+                } else {
+                    let unfolded = scratch.columns(depth * columns);
+                    im2col(self, image, first, columns, unfolded);
+                    MatRef::row_major(unfolded, columns)
+                };
                 let target = &mut result[first..];
                 matmul_into(out_group, depth, columns, weight, unfolded, target, pixels, 1.0, 0.0);
                 finish(bias, activation, result, pixels, first..first + columns);
@@ -88,7 +87,8 @@ impl Conv2d {
 
     /// Columns of one tile: even shares of the output, each small enough for the cache.
     pub(super) fn tile(&self, pixels: usize) -> usize {
-        let most = (TILE_FLOATS / self.depth()).max(MIN_TILE);
+        // The bias is added to what the product left in the cache.
+        let most = (TILE_FLOATS / self.depth().max(self.c_out / self.groups)).max(MIN_TILE);
         let tiles = pixels.div_ceil(most);
         // A multiple of the widest micro-kernel, so that only the last tile has a ragged edge.
         pixels.div_ceil(tiles).next_multiple_of(16)
@@ -126,6 +126,5 @@ dispatch! {
 /// Clamps to `[lo, hi]`; NaN stays NaN.
 #[inline(always)]
 pub(super) fn clamp(v: f32, (lo, hi): (f32, f32)) -> f32 {
-    let v = if lo > v { lo } else { v };
-    if hi < v { hi } else { v }
+    at_most(at_least(v, lo), hi)
 }
