@@ -1,1 +1,25 @@
-//! Placeholder until the crate is written.
+//! Runs a graph observed: [`Engine`] prepares a model, [`Session`] runs it and shows each watched tensor as it is made.
+//!
+//! The embedded engine ([`embedded`]) walks the graph in execution order with the kernels of this workspace, frees
+//! each tensor after its last use, and hands single nodes of an allow-listed set of operators to `rten`. This crate
+//! must never compute something other than what the operator says: a node that it cannot compute exactly as defined
+//! is listed by [`Engine::unsupported`] before any work starts. It must never depend on the number of concurrent runs.
+
+mod api;
+mod args;
+mod compile;
+mod embedded;
+mod error;
+mod feeds;
+mod fuse;
+mod ops;
+mod plan;
+mod pool;
+mod rten_op;
+mod scalar;
+mod session;
+mod strided;
+
+pub use api::{Engine, Flow, PrepareOptions, Session, TensorId, Watch};
+pub use embedded::{Embedded, embedded};
+pub use error::{EngineError, Unsupported};

@@ -1,0 +1,95 @@
+//! What callers see of any engine.
+
+use std::collections::BTreeSet;
+
+use shiftwise_graph::{Model, Value, ValueInfo};
+
+use crate::{EngineError, Unsupported};
+
+/// Something that can run models.
+pub trait Engine: Send + Sync {
+    /// Name and version, as they go into fingerprints: `embedded 0.1.0`.
+    fn name(&self) -> String;
+
+    /// Every node that this engine cannot compute, in execution order. Empty when [`Engine::prepare`] will accept the
+    /// operators of the model.
+    fn unsupported(&self, model: &Model) -> Vec<Unsupported>;
+
+    /// Makes a model ready to run.
+    ///
+    /// Fails when nodes are not supported (with the whole list) or a watched name cannot be watched.
+    fn prepare(&self, model: &Model, options: &PrepareOptions) -> Result<Box<dyn Session>, EngineError>;
+}
+
+/// How a model is going to be run.
+///
+/// Q/DQ nodes are always computed exactly as they are defined, in float between them.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct PrepareOptions {
+    /// Which tensors are shown during a run.
+    pub watch: Watch,
+}
+
+impl PrepareOptions {
+    /// Options that watch these tensors.
+    pub fn watching(watch: Watch) -> Self {
+        Self { watch }
+    }
+}
+
+/// Which intermediate tensors are shown during a run. Graph inputs and constants are never shown: callers have them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Watch {
+    /// None: the fastest run.
+    #[default]
+    None,
+    /// Every output of every node, but for those of Constant nodes.
+    All,
+    /// These. A name that no node makes is an error.
+    Named(BTreeSet<String>),
+}
+
+/// Index of a watched tensor in [`Session::watched`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TensorId(pub usize);
+
+impl TensorId {
+    /// The index.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// Whether a run goes on after a tensor was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Continue,
+    /// End the run here; its result is empty.
+    Stop,
+}
+
+/// A prepared model.
+pub trait Session: Send + Sync {
+    /// What must be fed.
+    fn inputs(&self) -> &[ValueInfo];
+
+    /// What a run gives, in this order.
+    fn outputs(&self) -> &[ValueInfo];
+
+    /// Names of the watched tensors in the order in which they are shown; a [`TensorId`] indexes this list.
+    fn watched(&self) -> &[String];
+
+    /// Runs the model once on one value for each input, named as in [`Session::inputs`].
+    ///
+    /// `visit` sees every watched tensor exactly once, as soon as it is made. Results are the graph outputs, or empty
+    /// after [`Flow::Stop`]. Runs may go on concurrently; the bits of the results do not depend on it.
+    ///
+    /// Fails when a feed is missing, unknown, of the wrong type or shape, or a node cannot compute on what it gets.
+    fn run(
+        &self,
+        feeds: &[(String, Value)],
+        visit: &mut dyn FnMut(TensorId, &Value) -> Flow,
+    ) -> Result<Vec<Value>, EngineError>;
+}

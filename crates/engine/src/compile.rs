@@ -1,0 +1,268 @@
+//! From a model to a plan.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use shiftwise_graph::{Model, Node, NodeId, Value};
+
+use crate::args::{Arg, Args, Kernel};
+use crate::plan::{Plan, Read, Slot, Step};
+use crate::pool::Workspace;
+use crate::{EngineError, TensorId, Unsupported, Watch, fuse, ops};
+
+/// Versions of the standard operator set whose meaning the operators here follow.
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
+
+/// Every node that cannot be computed.
+pub(crate) fn unsupported(model: &Model) -> Vec<Unsupported> {
+    model
+        .graph
+        .nodes()
+        .filter_map(|(_, node)| {
+            let why = refusal(model, node)?;
+            let op = if node.domain.is_empty() {
+                node.op_type.clone()
+            } else {
+                format!("{}.{}", node.domain, node.op_type)
+            };
+            Some(Unsupported { node: node.label(), op, why })
+        })
+        .collect()
+}
+
+fn refusal(model: &Model, node: &Node) -> Option<String> {
+    let domain = |d: &str| if d == "ai.onnx" { String::new() } else { d.to_string() };
+    if model.functions.iter().any(|f| f.name == node.op_type && domain(&f.domain) == node.domain) {
+        return Some("it calls a function of the model; inline the model's functions first".into());
+    }
+    let opset = model.opset();
+    if node.domain.is_empty() && !OPSETS.contains(&opset) {
+        return Some(format!(
+            "opset {opset} is not known; versions {} to {} are: convert the model",
+            OPSETS.start(),
+            OPSETS.end()
+        ));
+    }
+    for (i, input) in node.inputs.iter().enumerate() {
+        if let Some(tensor) = model.graph.initializer(input)
+            && tensor.dtype().bits().is_none_or(|b| b < 8)
+        {
+            return Some(format!("input {i} is a {} tensor, which cannot be computed with", tensor.dtype()));
+        }
+    }
+    ops::compile(node, opset).err()
+}
+
+/// A group of nodes, compiled.
+struct Item<'m> {
+    label: String,
+    kernel: Kernel,
+    inputs: Vec<Option<&'m str>>,
+    outputs: Vec<Option<&'m str>>,
+}
+
+/// Makes the plan of a model without unsupported nodes.
+pub(crate) fn plan(model: &Model, watch: &Watch) -> Result<Plan, EngineError> {
+    let graph = &model.graph;
+    graph.check("prepare").map_err(|e| EngineError::Graph(e.to_string()))?;
+    let watched = watched(model, watch)?;
+    let live = live(model, &watched);
+    let mut constants: HashMap<&str, Value> = HashMap::new();
+    let mut items = Vec::new();
+    for group in fuse::groups(graph, &live, &watched) {
+        let item = item(&group, model.opset())?;
+        for name in item.inputs.iter().flatten() {
+            if let Some(tensor) = graph.initializer(name)
+                && !constants.contains_key(name)
+            {
+                let value = Value::from_tensor(tensor)
+                    .map_err(|e| EngineError::Constant { name: (*name).into(), reason: e.to_string() })?;
+                constants.insert(name, value);
+            }
+        }
+        items.push(item);
+    }
+    for output in graph.outputs() {
+        if let Some(tensor) = graph.initializer(&output.name) {
+            let value = Value::from_tensor(tensor)
+                .map_err(|e| EngineError::Constant { name: output.name.clone(), reason: e.to_string() })?;
+            constants.insert(&output.name, value);
+        }
+    }
+    Ok(assemble(model, &watched, items, constants))
+}
+
+/// The watched names, each of which a node makes.
+fn watched<'m>(model: &'m Model, watch: &'m Watch) -> Result<BTreeSet<&'m str>, EngineError> {
+    let graph = &model.graph;
+    match watch {
+        Watch::None => Ok(BTreeSet::new()),
+        Watch::All => Ok(graph
+            .nodes()
+            .filter(|(_, n)| !n.is("Constant"))
+            .flat_map(|(_, n)| n.outputs.iter().map(String::as_str).filter(|o| !o.is_empty()))
+            .collect()),
+        Watch::Named(names) => {
+            for name in names {
+                let what = if graph.is_input(name) {
+                    "an input of the graph"
+                } else if graph.initializer(name).is_some() {
+                    "a constant"
+                } else if graph.producer(name).is_some() {
+                    continue;
+                } else {
+                    return Err(EngineError::UnknownTensor { name: name.clone(), hint: String::new() });
+                };
+                return Err(EngineError::NotComputed { name: name.clone(), what });
+            }
+            Ok(names.iter().map(String::as_str).collect())
+        }
+    }
+}
+
+/// The nodes that outputs or watched tensors depend on, in execution order.
+fn live<'m>(model: &'m Model, watched: &BTreeSet<&str>) -> Vec<(NodeId, &'m Node)> {
+    let graph = &model.graph;
+    let mut wanted: BTreeSet<&str> = watched.clone();
+    wanted.extend(graph.outputs().iter().map(|o| o.name.as_str()));
+    let mut live: Vec<(NodeId, &Node)> = Vec::new();
+    for (id, node) in graph.nodes().collect::<Vec<_>>().into_iter().rev() {
+        if node.outputs.iter().any(|o| !o.is_empty() && wanted.contains(o.as_str())) {
+            wanted.extend(node.inputs.iter().map(String::as_str));
+            live.push((id, node));
+        }
+    }
+    live.reverse();
+    live
+}
+
+fn item<'m>(group: &fuse::Group<'m>, opset: i64) -> Result<Item<'m>, EngineError> {
+    let last = group.nodes.last().ok_or_else(|| EngineError::Graph("a group without nodes".into()))?;
+    let compiled = match group.nodes.as_slice() {
+        [node] => ops::compile(node, opset),
+        nodes => ops::compile_group(nodes, opset),
+    };
+    let kernel = compiled.map_err(|reason| EngineError::Node { node: last.label(), reason })?;
+    let mut inputs = Vec::new();
+    for (i, node) in group.nodes.iter().enumerate() {
+        // Members after the first read the one before through their first input.
+        inputs.extend((usize::from(i > 0)..node.inputs.len()).map(|k| node.input(k)));
+        if group.nodes.len() > 1 {
+            // Every member has its full number of places, so that the group's kernel finds them.
+            let places = ops::places(node).saturating_sub(usize::from(i > 0));
+            let have = node.inputs.len().saturating_sub(usize::from(i > 0));
+            inputs.extend((have..places).map(|_| None));
+        }
+    }
+    let outputs = (0..last.outputs.len()).map(|k| last.output(k)).collect();
+    Ok(Item { label: last.label(), kernel, inputs, outputs })
+}
+
+/// Evaluates what is constant, numbers the slots, finds last uses.
+fn assemble<'m>(
+    model: &'m Model,
+    watched: &BTreeSet<&'m str>,
+    items: Vec<Item<'m>>,
+    mut constants: HashMap<&'m str, Value>,
+) -> Plan {
+    let graph = &model.graph;
+    let mut names: Vec<String> = Vec::new();
+    let mut ws = Workspace::default();
+    // Per item: whether it was computed in advance.
+    let mut kept: Vec<(Item<'m>, bool, Vec<(TensorId, &'m str)>)> = Vec::new();
+    for item in items {
+        let folded = fold(&item, &mut constants, &mut ws);
+        let mut shown = Vec::new();
+        for name in item.outputs.iter().flatten().filter(|n| watched.contains(**n)) {
+            shown.push((TensorId(names.len()), *name));
+            names.push((*name).into());
+        }
+        if !folded || !shown.is_empty() {
+            kept.push((item, folded, shown));
+        }
+    }
+
+    let mut slots: BTreeMap<&str, Slot> = BTreeMap::new();
+    let slot_of = |slots: &mut BTreeMap<&'m str, Slot>, name: &'m str| {
+        let next = slots.len();
+        *slots.entry(name).or_insert(next)
+    };
+    let mut last_use: HashMap<&str, usize> = HashMap::new();
+    for (i, (item, folded, _)) in kept.iter().enumerate() {
+        if !folded {
+            for name in item.inputs.iter().chain(&item.outputs).flatten() {
+                last_use.insert(name, i);
+            }
+        }
+    }
+    let results: Vec<Slot> = graph.outputs().iter().map(|o| slot_of(&mut slots, o.name.as_str())).collect();
+    // Never freed, never overwritten: what runs borrow, and what they return.
+    let lasting: BTreeSet<&str> = graph
+        .inputs()
+        .iter()
+        .chain(graph.outputs())
+        .map(|v| v.name.as_str())
+        .chain(constants.iter().map(|(k, _)| *k).collect::<BTreeSet<_>>())
+        .collect();
+    let mut steps = Vec::with_capacity(kept.len());
+    for (i, (item, folded, shown)) in kept.into_iter().enumerate() {
+        let dies = |name: &str| last_use.get(name) == Some(&i) && !lasting.contains(name);
+        let shown = shown.into_iter().map(|(id, name)| (id, slot_of(&mut slots, name))).collect();
+        if folded {
+            let (inputs, outputs, dead) = (Vec::new(), Vec::new(), Vec::new());
+            steps.push(Step { label: item.label, kernel: None, inputs, outputs, shown, dead });
+            continue;
+        }
+        let inputs: Vec<Option<Read>> = item
+            .inputs
+            .iter()
+            .map(|name| {
+                let name = (*name)?;
+                let once = item.inputs.iter().flatten().filter(|n| **n == name).count() == 1;
+                Some(Read { slot: slot_of(&mut slots, name), last: once && dies(name) })
+            })
+            .collect();
+        let outputs: Vec<Option<Slot>> =
+            item.outputs.iter().map(|name| name.map(|n| slot_of(&mut slots, n))).collect();
+        let ending: BTreeSet<&str> =
+            item.inputs.iter().chain(&item.outputs).flatten().copied().filter(|n| dies(n)).collect();
+        let dead = ending.into_iter().map(|n| slot_of(&mut slots, n)).collect();
+        steps.push(Step { label: item.label, kernel: Some(item.kernel), inputs, outputs, shown, dead });
+    }
+    let mut held: Vec<(Slot, Value)> =
+        slots.iter().filter_map(|(name, slot)| Some((*slot, constants.remove(name)?))).collect();
+    held.sort_by_key(|(slot, _)| *slot);
+    Plan {
+        inputs: graph.inputs().to_vec(),
+        outputs: graph.outputs().to_vec(),
+        watched: names,
+        slots: slots.len(),
+        constants: held,
+        feeds: graph.inputs().iter().map(|v| slots.get(v.name.as_str()).copied()).collect(),
+        steps,
+        results,
+    }
+}
+
+/// Computes a group whose inputs are all constant. What fails is left to runs, which name the node.
+fn fold<'m>(item: &Item<'m>, constants: &mut HashMap<&'m str, Value>, ws: &mut Workspace) -> bool {
+    let mut args = Vec::with_capacity(item.inputs.len());
+    for input in &item.inputs {
+        args.push(match input {
+            None => Arg::None,
+            Some(name) => match constants.get(name) {
+                Some(v) => Arg::Shared(v),
+                None => return false,
+            },
+        });
+    }
+    let Ok(values) = (item.kernel)(&mut Args(args), ws) else { return false };
+    if values.len() < item.outputs.len() {
+        return false;
+    }
+    for (name, value) in item.outputs.iter().zip(values) {
+        if let Some(name) = name {
+            constants.insert(name, value);
+        }
+    }
+    true
+}

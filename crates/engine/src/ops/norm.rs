@@ -1,0 +1,159 @@
+//! Normalisations.
+
+use shiftwise_graph::Value;
+use shiftwise_kernels::norm::{batch_norm_affine, instance_norm, layer_norm, per_channel_affine};
+
+use super::Cx;
+use crate::args::{Args, Kernel, Outcome, axis_of};
+use crate::scalar::count;
+
+/// What a BatchNormalization may not ask for.
+pub(super) fn check(cx: Cx<'_>) -> Outcome<()> {
+    if cx.flag("training_mode", false) {
+        return Err("training_mode is not supported; export the model for inference".into());
+    }
+    if cx.node.outputs.iter().skip(1).any(|o| !o.is_empty()) {
+        return Err("its outputs for training are not supported; export the model for inference".into());
+    }
+    if cx.opset < 9 && !cx.flag("spatial", true) {
+        return Err("spatial = 0 is not supported".into());
+    }
+    Ok(())
+}
+
+/// BatchNormalization with fixed statistics.
+pub(super) fn batch(cx: Cx<'_>) -> Outcome<Kernel> {
+    check(cx)?;
+    let epsilon = cx.float_or("epsilon", 1e-5);
+    Ok(Box::new(move |args, ws| {
+        let (_, shape) = args.f32(0)?;
+        let shape = shape.to_vec();
+        let (channels, pixels) = planes(&shape)?;
+        let (scale, shift) = factors(args, 1, channels, epsilon)?;
+        if let Some(Value::F32(mut a)) = args.take(0) {
+            if let Some(x) = a.as_slice_mut() {
+                affine_in_place(x, pixels, &scale, &shift, None);
+            }
+            return Ok(vec![Value::F32(a)]);
+        }
+        let (x, _) = args.f32(0)?;
+        let mut out = ws.floats(x.len());
+        per_channel_affine(x, pixels, &scale, &shift, &mut out);
+        Ok(vec![Value::f32(&shape, out)])
+    }))
+}
+
+/// Channels and elements of a plane.
+fn planes(shape: &[usize]) -> Outcome<(usize, usize)> {
+    match shape {
+        [_, c, rest @ ..] => Ok((*c, count(rest)?)),
+        _ => Err(format!("an input of shape {shape:?} has no channels")),
+    }
+}
+
+/// Factor and offset of each channel, from the four parameters that stand at `at`.
+pub(super) fn factors(
+    args: &Args<'_>,
+    at: usize,
+    channels: usize,
+    epsilon: f32,
+) -> Outcome<(Vec<f32>, Vec<f32>)> {
+    let parameter = |i: usize| {
+        let (v, _) = args.f32(at + i)?;
+        if v.len() == channels {
+            Ok(v)
+        } else {
+            Err(format!("a parameter of the normalisation has {} elements for {channels} channels", v.len()))
+        }
+    };
+    Ok(batch_norm_affine(parameter(0)?, parameter(1)?, parameter(2)?, parameter(3)?, epsilon))
+}
+
+/// `x · scale[c] + shift[c]` over planes, then limited: the bits of doing one after the other.
+pub(super) fn affine_in_place(
+    x: &mut [f32],
+    pixels: usize,
+    scale: &[f32],
+    shift: &[f32],
+    limits: Option<(f32, f32)>,
+) {
+    if x.is_empty() {
+        return;
+    }
+    for (i, plane) in x.chunks_exact_mut(pixels).enumerate() {
+        let (a, b) = (scale[i % scale.len()], shift[i % scale.len()]);
+        match limits {
+            None => plane.iter_mut().for_each(|v| *v = *v * a + b),
+            Some((lo, hi)) => {
+                for v in plane {
+                    let y = *v * a + b;
+                    let y = if lo > y { lo } else { y };
+                    *v = if hi < y { hi } else { y };
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn instance(cx: Cx<'_>) -> Outcome<Kernel> {
+    let epsilon = cx.float_or("epsilon", 1e-5);
+    Ok(Box::new(move |args, ws| {
+        let (x, shape) = args.f32(0)?;
+        let (channels, pixels) = planes(shape)?;
+        let ((gamma, _), (beta, _)) = (args.f32(1)?, args.f32(2)?);
+        if gamma.len() != channels || beta.len() != channels {
+            return Err(format!("its parameters do not have {channels} elements, one for each channel"));
+        }
+        let mut out = ws.floats(x.len());
+        instance_norm(x, pixels, gamma, beta, epsilon, &mut out);
+        Ok(vec![Value::f32(shape, out)])
+    }))
+}
+
+pub(super) fn layer(cx: Cx<'_>) -> Outcome<Kernel> {
+    let (axis, epsilon) = (cx.int_or("axis", -1), cx.float_or("epsilon", 1e-5));
+    if cx.node.outputs.iter().skip(1).any(|o| !o.is_empty()) {
+        return Err("its outputs Mean and InvStdDev are not supported".into());
+    }
+    Ok(Box::new(move |args, ws| {
+        let (x, shape) = args.f32(0)?;
+        let columns = count(&shape[axis_of(axis, shape.len())?..])?;
+        let (gamma, _) = args.f32(1)?;
+        let beta = args.optional_f32(2)?;
+        if gamma.len() != columns || beta.is_some_and(|b| b.len() != columns) {
+            return Err(format!(
+                "its parameters do not have {columns} elements, one for each normalised one"
+            ));
+        }
+        let mut out = ws.floats(x.len());
+        layer_norm(x, gamma, beta, epsilon, &mut out);
+        Ok(vec![Value::f32(shape, out)])
+    }))
+}
+
+/// LpNormalization: each row along an axis divided by its norm; a row of zeros stays zeros.
+pub(super) fn lp(cx: Cx<'_>) -> Outcome<Kernel> {
+    let (axis, p) = (cx.int_or("axis", -1), cx.int_or("p", 2));
+    if p != 1 && p != 2 {
+        return Err(format!("its attribute p is {p}; 1 and 2 are defined"));
+    }
+    Ok(Box::new(move |args, ws| {
+        let (x, shape) = args.f32(0)?;
+        let axis = axis_of(axis, shape.len())?;
+        let (n, inner) = (shape[axis], count(&shape[axis + 1..])?);
+        let mut out = ws.floats(x.len());
+        let block = (n * inner).max(1);
+        for (x, out) in x.chunks_exact(block).zip(out.chunks_exact_mut(block)) {
+            for i in 0..inner {
+                let row = x[i..].iter().step_by(inner).map(|v| f64::from(*v));
+                let norm =
+                    if p == 1 { row.map(f64::abs).sum() } else { row.map(|v| v * v).sum::<f64>().sqrt() }
+                        as f32;
+                for (o, v) in out[i..].iter_mut().step_by(inner).zip(x[i..].iter().step_by(inner)) {
+                    *o = if norm == 0.0 { 0.0 } else { v / norm };
+                }
+            }
+        }
+        Ok(vec![Value::f32(shape, out)])
+    }))
+}

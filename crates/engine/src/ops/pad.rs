@@ -1,0 +1,185 @@
+//! Pad: with a constant, the edge, or a reflection.
+
+use shiftwise_graph::Value;
+
+use super::Cx;
+use crate::args::{Kernel, Outcome, axis_of};
+use crate::pool::Workspace;
+use crate::scalar::{Scalar, count, each_type, slice, value};
+use crate::strided;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Constant,
+    Reflect,
+    Edge,
+    Wrap,
+}
+
+/// Pads are an attribute before opset 11, an input since; negative ones crop.
+pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+    let mode = match cx.text_or("mode", "constant") {
+        "constant" => Mode::Constant,
+        "reflect" => Mode::Reflect,
+        "edge" => Mode::Edge,
+        "wrap" => Mode::Wrap,
+        other => return Err(format!("its mode {other:?} is not defined")),
+    };
+    let fixed = if cx.opset < 11 { Some(cx.ints("pads").ok_or("it has no attribute pads")?) } else { None };
+    let fill = cx.float_or("value", 0.0);
+    Ok(Box::new(move |args, ws| {
+        let rank = args.value(0)?.shape().len();
+        let (pads, axes) = match &fixed {
+            Some(pads) => (pads.clone(), None),
+            None => (args.ints(1)?, args.optional_ints(3)?),
+        };
+        let pads = spread(&pads, axes.as_deref(), rank)?;
+        let fill = if fixed.is_some() { Some(Value::f32(&[], vec![fill])) } else { None };
+        let fill = fill.as_ref().or(args.get(2));
+        each_type!(args.value(0)?, a => padded(slice(a), a.shape(), mode, &pads, fill, ws)).map(|v| vec![v])
+    }))
+}
+
+/// Begin and end of every axis.
+fn spread(pads: &[i64], axes: Option<&[i64]>, rank: usize) -> Outcome<Vec<(i64, i64)>> {
+    let named = axes.map_or(rank, <[i64]>::len);
+    // Beyond any real model, and small enough that sums cannot overflow.
+    if pads.len() != 2 * named || pads.iter().any(|p| p.abs() > 1 << 32) {
+        return Err(format!("its pads {pads:?} do not fit {named} axes"));
+    }
+    let mut all = vec![(0, 0); rank];
+    for i in 0..named {
+        let axis = axis_of(axes.map_or(i as i64, |a| a[i]), rank)?;
+        all[axis] = (pads[i], pads[i + named]);
+    }
+    Ok(all)
+}
+
+fn padded<T: Scalar>(
+    from: &[T],
+    shape: &[usize],
+    mode: Mode,
+    pads: &[(i64, i64)],
+    fill: Option<&Value>,
+    ws: &mut Workspace,
+) -> Outcome<Value> {
+    let mut to = Vec::with_capacity(shape.len());
+    for (n, (begin, end)) in shape.iter().zip(pads) {
+        let size = usize::try_from(*n as i64 + begin + end);
+        to.push(size.map_err(|_| format!("pads {pads:?} remove more than a value of shape {shape:?} has"))?);
+    }
+    let mut out = T::buffer(ws, count(&to)?)?;
+    if mode == Mode::Constant {
+        out.fill(fill_of(fill)?);
+    }
+    if out.is_empty() {
+        return value(&to, out);
+    }
+    let tables = shape
+        .iter()
+        .zip(&to)
+        .zip(pads)
+        .map(|((n, m), (begin, _))| (0..*m as i64).map(|i| source(i - begin, *n as i64, mode)).collect())
+        .collect::<Outcome<Vec<Vec<Option<usize>>>>>()?;
+    let Some((last, outer)) = tables.split_last() else {
+        out.copy_from_slice(from);
+        return value(&to, out);
+    };
+    let strides = strided::strides(shape);
+    // The run of the last axis that is copied as it stands.
+    let n = *shape.last().unwrap_or(&1);
+    let (begin, _) = pads[pads.len() - 1];
+    let inside = begin.max(0) as usize..((begin + n as i64).max(0) as usize).min(last.len());
+    let skipped = (-begin).max(0) as usize;
+    let mut index = vec![0usize; outer.len()];
+    for out in out.chunks_exact_mut(last.len()) {
+        let base = index
+            .iter()
+            .zip(outer)
+            .zip(&strides)
+            .try_fold(0, |sum, ((i, table), stride)| Some(sum + table[*i]? * *stride as usize));
+        if let Some(base) = base {
+            let row = &from[base..base + n];
+            if inside.start < inside.end {
+                out[inside.clone()].copy_from_slice(&row[skipped..][..inside.len()]);
+            }
+            for i in
+                (0..inside.start.min(out.len())).chain(inside.end.max(inside.start).min(out.len())..out.len())
+            {
+                if let Some(place) = last[i] {
+                    out[i] = row[place];
+                }
+            }
+        }
+        for (i, table) in index.iter_mut().zip(outer).rev() {
+            *i += 1;
+            if *i < table.len() {
+                break;
+            }
+            *i = 0;
+        }
+    }
+    value(&to, out)
+}
+
+/// Where the element at `i` comes from on an axis of `n`; `None` is the constant.
+fn source(i: i64, n: i64, mode: Mode) -> Outcome<Option<usize>> {
+    if (0..n).contains(&i) {
+        return Ok(Some(i as usize));
+    }
+    if mode == Mode::Constant {
+        return Ok(None);
+    }
+    if n == 0 {
+        return Err("an empty axis cannot be padded from itself".into());
+    }
+    Ok(Some(match mode {
+        Mode::Edge | Mode::Constant => i.clamp(0, n - 1),
+        Mode::Wrap => i.rem_euclid(n),
+        Mode::Reflect if n == 1 => 0,
+        Mode::Reflect => {
+            let period = 2 * (n - 1);
+            let i = i.rem_euclid(period);
+            i.min(period - i)
+        }
+    } as usize))
+}
+
+/// The constant, in the type of the data.
+fn fill_of<T: Scalar>(fill: Option<&Value>) -> Outcome<T> {
+    let Some(fill) = fill else { return Ok(T::default()) };
+    let first = each_type!(fill, a => a.iter().next().map(|v| Box::new(*v) as Box<dyn std::any::Any>));
+    let Some(first) = first else { return Ok(T::default()) };
+    match first.downcast::<T>() {
+        Ok(v) => Ok(*v),
+        // The attribute of old opsets is a float, whatever the data is.
+        Err(other) => match other.downcast::<f32>() {
+            Ok(zero) if *zero == 0.0 => Ok(T::default()),
+            _ => Err("its constant is not of the type of its data".into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pad(values: &[i64], mode: Mode, begin: i64, end: i64) -> Vec<i64> {
+        let fill = Value::i64(&[], vec![9]);
+        let ws = &mut Workspace::default();
+        let out = padded(values, &[1, values.len()], mode, &[(0, 0), (begin, end)], Some(&fill), ws);
+        out.unwrap().as_i64().unwrap().to_vec()
+    }
+
+    #[test]
+    fn every_mode_extends_and_crops() {
+        assert_eq!(pad(&[1, 2, 3], Mode::Constant, 1, 2), [9, 1, 2, 3, 9, 9]);
+        assert_eq!(pad(&[1, 2, 3], Mode::Constant, -1, 1), [2, 3, 9]);
+        assert_eq!(pad(&[1, 2, 3], Mode::Constant, 2, -4), [9]);
+        assert_eq!(pad(&[1, 2, 3], Mode::Constant, -3, 1), [9]);
+        assert_eq!(pad(&[1, 2, 3], Mode::Constant, -5, 4), [9, 9]);
+        assert_eq!(pad(&[1, 2, 3], Mode::Edge, 2, 1), [1, 1, 1, 2, 3, 3]);
+        assert_eq!(pad(&[1, 2, 3], Mode::Reflect, 2, 2), [3, 2, 1, 2, 3, 2, 1]);
+        assert_eq!(pad(&[1, 2, 3], Mode::Wrap, 1, 2), [3, 1, 2, 3, 1, 2]);
+    }
+}

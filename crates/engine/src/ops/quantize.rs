@@ -1,0 +1,168 @@
+//! QuantizeLinear and DequantizeLinear, and the two in one.
+
+use shiftwise_graph::{DataType, Value};
+use shiftwise_kernels::quantize::{
+    Grid, dequantize_i8, dequantize_i16, dequantize_i32, dequantize_u8, dequantize_u16, fake_quantize,
+    fake_quantize_in_place, quantize_i8, quantize_i16, quantize_u8, quantize_u16,
+};
+
+use super::{Cx, in_float};
+use crate::args::{Args, Kernel, Outcome, axis_of};
+use crate::scalar::{Scalar, count, slice, value};
+
+/// What both operators refuse.
+fn check(cx: Cx<'_>) -> Outcome<()> {
+    if cx.int_or("block_size", 0) != 0 {
+        return Err("quantization in blocks is not supported".into());
+    }
+    if cx.int_or("precision", 0) != 0 {
+        return Err("its attribute precision is not supported".into());
+    }
+    Ok(())
+}
+
+/// Channels along the axis and elements of each, or one channel of everything for a single scale.
+fn channels(shape: &[usize], axis: i64, scales: usize) -> Outcome<(usize, usize)> {
+    if scales == 1 {
+        return Ok((1, count(shape)?));
+    }
+    let axis = axis_of(axis, shape.len())?;
+    if shape[axis] != scales {
+        return Err(format!("{scales} scales do not fit axis {axis} of an input of shape {shape:?}"));
+    }
+    Ok((scales, count(&shape[axis + 1..])?))
+}
+
+/// The zero points of the type that `Holds` finds, zero where there are none.
+macro_rules! zero_points {
+    ($args:expr, $variant:ident, $ty:ty, $scales:expr) => {
+        match $args.get(2) {
+            None => vec![<$ty>::default(); $scales],
+            Some(Value::$variant(z)) if z.len() == $scales => slice(z).to_vec(),
+            Some(z) => {
+                return Err(format!(
+                    "a zero point of type {} with {} elements does not fit {} scales",
+                    z.dtype(),
+                    z.len(),
+                    $scales
+                ));
+            }
+        }
+    };
+}
+
+pub(super) fn quantize(cx: Cx<'_>) -> Outcome<Kernel> {
+    check(cx)?;
+    let axis = cx.int_or("axis", 1);
+    let target = match cx.int_or("output_dtype", 0) {
+        0 => None,
+        n => Some(
+            i32::try_from(n).ok().and_then(DataType::from_onnx).ok_or("its output_dtype is not a type")?,
+        ),
+    };
+    Ok(in_float(Box::new(move |args, ws| {
+        let dtype = args.get(2).map(Value::dtype).or(target).unwrap_or(DataType::Uint8);
+        let widened;
+        let (x, shape) = match args.value(0)? {
+            Value::I32(a) => {
+                widened = a.iter().map(|v| *v as f32).collect::<Vec<_>>();
+                (widened.as_slice(), a.shape())
+            }
+            _ => args.f32(0)?,
+        };
+        let (scales, _) = args.f32(1)?;
+        let (count, inner) = channels(shape, axis, scales.len())?;
+        macro_rules! to {
+            ($variant:ident, $ty:ty, $kernel:ident) => {{
+                let zeros = zero_points!(args, $variant, $ty, scales.len());
+                let mut out = <$ty>::buffer(ws, x.len())?;
+                if !x.is_empty() {
+                    for (i, (x, out)) in x.chunks_exact(inner).zip(out.chunks_exact_mut(inner)).enumerate() {
+                        $kernel(x, scales[i % count], zeros[i % count], out);
+                    }
+                }
+                value(shape, out)
+            }};
+        }
+        let result = match dtype {
+            DataType::Int8 => to!(I8, i8, quantize_i8),
+            DataType::Uint8 => to!(U8, u8, quantize_u8),
+            DataType::Int16 => to!(I16, i16, quantize_i16),
+            DataType::Uint16 => to!(U16, u16, quantize_u16),
+            other => Err(format!("quantization to {other} is not supported")),
+        };
+        Ok(vec![result?])
+    })))
+}
+
+pub(super) fn dequantize(cx: Cx<'_>) -> Outcome<Kernel> {
+    check(cx)?;
+    if cx.int_or("output_dtype", 0) > 1 {
+        return Err("its attribute output_dtype is not supported".into());
+    }
+    let axis = cx.int_or("axis", 1);
+    Ok(in_float(Box::new(move |args, ws| {
+        let shape = args.value(0)?.shape();
+        let (scales, _) = args.f32(1)?;
+        let (count, inner) = channels(shape, axis, scales.len())?;
+        let mut out = ws.floats(args.value(0)?.len());
+        macro_rules! from {
+            ($variant:ident, $ty:ty, $q:expr, $kernel:ident) => {{
+                let zeros = zero_points!(args, $variant, $ty, scales.len());
+                if !out.is_empty() {
+                    for (i, (q, out)) in
+                        slice($q).chunks_exact(inner).zip(out.chunks_exact_mut(inner)).enumerate()
+                    {
+                        $kernel(q, scales[i % count], zeros[i % count], out);
+                    }
+                }
+            }};
+        }
+        match args.value(0)? {
+            Value::I8(q) => from!(I8, i8, q, dequantize_i8),
+            Value::U8(q) => from!(U8, u8, q, dequantize_u8),
+            Value::I16(q) => from!(I16, i16, q, dequantize_i16),
+            Value::U16(q) => from!(U16, u16, q, dequantize_u16),
+            Value::I32(q) => from!(I32, i32, q, dequantize_i32),
+            other => return Err(format!("dequantization of {} is not supported", other.dtype())),
+        }
+        Ok(vec![Value::f32(shape, out)])
+    })))
+}
+
+/// QuantizeLinear and DequantizeLinear of one scale in one sweep; inputs are `x, scale, zero point` and those of the
+/// second, which are the same.
+pub(super) fn fake(cx: Cx<'_>) -> Outcome<Kernel> {
+    check(cx)?;
+    Ok(in_float(Box::new(move |args, ws| {
+        let grid = grid(args)?;
+        args.f32(0)?;
+        if let Some(Value::F32(mut a)) = args.take(0) {
+            if let Some(x) = a.as_slice_mut() {
+                fake_quantize_in_place(x, grid);
+            }
+            return Ok(vec![Value::F32(a)]);
+        }
+        let (x, shape) = args.f32(0)?;
+        let mut out = ws.floats(x.len());
+        fake_quantize(x, grid, &mut out);
+        Ok(vec![Value::f32(shape, out)])
+    })))
+}
+
+fn grid(args: &Args<'_>) -> Outcome<Grid> {
+    let (&[scale], _) = args.f32(1)? else { return Err("its scale is not a single value".into()) };
+    macro_rules! of {
+        ($ty:ty, $z:expr) => {{
+            let zero_point = i32::from(*$z.first().ok_or("its zero point is empty")?);
+            Grid { scale, zero_point, qmin: i32::from(<$ty>::MIN), qmax: i32::from(<$ty>::MAX) }
+        }};
+    }
+    Ok(match args.value(2)? {
+        Value::I8(z) => of!(i8, z),
+        Value::U8(z) => of!(u8, z),
+        Value::I16(z) => of!(i16, z),
+        Value::U16(z) => of!(u16, z),
+        other => return Err(format!("quantization to {} is not supported", other.dtype())),
+    })
+}

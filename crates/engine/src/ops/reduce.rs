@@ -1,0 +1,260 @@
+//! Reductions.
+
+use shiftwise_graph::Value;
+
+use super::Cx;
+use crate::args::{Args, Kernel, Outcome, axis_of};
+use crate::pool::Workspace;
+use crate::scalar::{count, slice, value};
+use crate::strided;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Mean,
+    Sum,
+    Max,
+    Min,
+    Prod,
+    L1,
+    L2,
+    SumSquare,
+    LogSum,
+    LogSumExp,
+}
+
+pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+    let kind = match cx.node.op_type.as_str() {
+        "ReduceMean" => Kind::Mean,
+        "ReduceSum" => Kind::Sum,
+        "ReduceMax" => Kind::Max,
+        "ReduceMin" => Kind::Min,
+        "ReduceProd" => Kind::Prod,
+        "ReduceL1" => Kind::L1,
+        "ReduceL2" => Kind::L2,
+        "ReduceSumSquare" => Kind::SumSquare,
+        "ReduceLogSum" => Kind::LogSum,
+        _ => Kind::LogSumExp,
+    };
+    // Axes stand in an attribute before opset 18, before 13 for sums; in an input since.
+    let by_input = cx.opset >= if kind == Kind::Sum { 13 } else { 18 };
+    let fixed = cx.ints("axes").filter(|_| !by_input);
+    let (keep, noop) = (cx.flag("keepdims", true), cx.flag("noop_with_empty_axes", false));
+    Ok(Box::new(move |args, ws| {
+        let axes = match &fixed {
+            Some(axes) => Some(axes.clone()),
+            None if by_input => args.optional_ints(1)?,
+            None => None,
+        };
+        let axes = axes.filter(|a| !a.is_empty());
+        if axes.is_none() && noop && by_input {
+            return Ok(vec![args.take_or_copy(0, ws)?]);
+        }
+        let plan = Reduced::new(args.value(0)?.shape(), axes.as_deref(), keep)?;
+        match args.value(0)? {
+            Value::I64(a) => {
+                let out = whole(kind, &plan, slice(a))?;
+                Ok(vec![value(&plan.shape, out)?])
+            }
+            Value::I32(a) => {
+                let wide: Vec<i64> = a.iter().map(|v| i64::from(*v)).collect();
+                let out: Vec<i32> = whole(kind, &plan, &wide)?.into_iter().map(|v| v as i32).collect();
+                Ok(vec![value(&plan.shape, out)?])
+            }
+            _ => Ok(vec![float(kind, &plan, args, ws)?]),
+        }
+    }))
+}
+
+/// Which elements go into which result.
+struct Reduced {
+    /// Shape of the result.
+    shape: Vec<usize>,
+    /// Layout that brings each result's elements together: kept axes first.
+    dims: Vec<usize>,
+    strides: Vec<isize>,
+    results: usize,
+    each: usize,
+    /// Elements behind the reduced axes, when those stand together: no copy is needed then.
+    inner: Option<usize>,
+}
+
+impl Reduced {
+    fn new(shape: &[usize], axes: Option<&[i64]>, keep: bool) -> Outcome<Self> {
+        let mut reduced = vec![axes.is_none(); shape.len()];
+        for axis in axes.unwrap_or(&[]) {
+            reduced[axis_of(*axis, shape.len())?] = true;
+        }
+        let strides = strided::strides(shape);
+        let kept = (0..shape.len()).filter(|i| !reduced[*i]);
+        let gone = (0..shape.len()).filter(|i| reduced[*i]);
+        let order: Vec<usize> = kept.clone().chain(gone.clone()).collect();
+        let to =
+            (0..shape.len()).filter(|i| keep || !reduced[*i]).map(|i| if reduced[i] { 1 } else { shape[i] });
+        let wide: Vec<usize> = gone.clone().filter(|i| shape[*i] != 1).collect();
+        let together = wide.windows(2).all(|w| (w[0] + 1..w[1]).all(|i| shape[i] == 1));
+        let behind = wide.last().map_or(shape.len(), |i| i + 1);
+        Ok(Self {
+            shape: to.collect(),
+            dims: order.iter().map(|i| shape[*i]).collect(),
+            strides: order.iter().map(|i| strides[*i]).collect(),
+            results: kept.map(|i| shape[i]).product(),
+            each: gone.map(|i| shape[i]).product(),
+            inner: together.then(|| shape[behind..].iter().product()),
+        })
+    }
+}
+
+fn float(kind: Kind, plan: &Reduced, args: &Args<'_>, ws: &mut Workspace) -> Outcome<Value> {
+    let (x, _) = args.f32(0)?;
+    if plan.each == 0 && matches!(kind, Kind::Max | Kind::Min | Kind::Mean) && plan.results > 0 {
+        return Err("nothing is left to reduce: its input is empty".into());
+    }
+    let mut out = ws.floats(count(&plan.shape)?);
+    if plan.each == 0 {
+        out.fill(if kind == Kind::Prod { 1.0 } else { 0.0 });
+        return Ok(Value::f32(&plan.shape, out));
+    }
+    match plan.inner {
+        Some(inner) if inner > 1 => columns(kind, x, plan.each, inner, &mut out),
+        Some(_) => out.iter_mut().zip(x.chunks_exact(plan.each)).for_each(|(o, row)| *o = fold(kind, row)),
+        None => {
+            let mut turned = ws.floats(x.len());
+            strided::copy(x, 0, &plan.dims, &plan.strides, &mut turned);
+            out.iter_mut().zip(turned.chunks_exact(plan.each)).for_each(|(o, row)| *o = fold(kind, row));
+            ws.recycle_floats(turned);
+        }
+    }
+    Ok(Value::f32(&plan.shape, out))
+}
+
+/// Accumulators of a row; their number does not depend on the machine, so neither does the sum.
+const LANES: usize = 8;
+
+fn sum(row: &[f32], f: impl Fn(f64) -> f64) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, tail) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, v) in lanes.iter_mut().zip(chunk) {
+            *lane += f(f64::from(*v));
+        }
+    }
+    for (lane, v) in lanes.iter_mut().zip(tail) {
+        *lane += f(f64::from(*v));
+    }
+    lanes.iter().sum()
+}
+
+fn largest(a: f32, b: f32) -> f32 {
+    if b > a || b.is_nan() { b } else { a }
+}
+
+fn smallest(a: f32, b: f32) -> f32 {
+    if b < a || b.is_nan() { b } else { a }
+}
+
+fn fold(kind: Kind, row: &[f32]) -> f32 {
+    match kind {
+        Kind::Max => row.iter().copied().fold(f32::NEG_INFINITY, largest),
+        Kind::Min => row.iter().copied().fold(f32::INFINITY, smallest),
+        Kind::Prod => row.iter().fold(1.0, |p, v| p * f64::from(*v)) as f32,
+        Kind::L1 => sum(row, f64::abs) as f32,
+        Kind::LogSumExp => {
+            let top = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, largest));
+            let top = if top.is_finite() { top } else { 0.0 };
+            (sum(row, |v| (v - top).exp()).ln() + top) as f32
+        }
+        Kind::Mean => (sum(row, |v| v) / row.len() as f64) as f32,
+        Kind::Sum => sum(row, |v| v) as f32,
+        Kind::LogSum => sum(row, |v| v).ln() as f32,
+        Kind::SumSquare => sum(row, |v| v * v) as f32,
+        Kind::L2 => sum(row, |v| v * v).sqrt() as f32,
+    }
+}
+
+/// Reduces an axis in the middle: `x` is `[outer, n, inner]`.
+fn columns(kind: Kind, x: &[f32], n: usize, inner: usize, out: &mut [f32]) {
+    let mut column = vec![0.0; n];
+    let mut sums = vec![0.0f64; inner];
+    for (block, out) in x.chunks_exact(n * inner).zip(out.chunks_exact_mut(inner)) {
+        if matches!(kind, Kind::Mean | Kind::Sum | Kind::SumSquare | Kind::L2) {
+            sums.fill(0.0);
+            let square = matches!(kind, Kind::SumSquare | Kind::L2);
+            for row in block.chunks_exact(inner) {
+                for (s, v) in sums.iter_mut().zip(row) {
+                    let v = f64::from(*v);
+                    *s += if square { v * v } else { v };
+                }
+            }
+            for (o, s) in out.iter_mut().zip(&sums) {
+                *o = match kind {
+                    Kind::Mean => s / n as f64,
+                    Kind::L2 => s.sqrt(),
+                    _ => *s,
+                } as f32;
+            }
+            continue;
+        }
+        for (i, o) in out.iter_mut().enumerate() {
+            for (c, row) in column.iter_mut().zip(block.chunks_exact(inner)) {
+                *c = row[i];
+            }
+            *o = fold(kind, &column);
+        }
+    }
+}
+
+fn whole(kind: Kind, plan: &Reduced, x: &[i64]) -> Outcome<Vec<i64>> {
+    let mut turned = vec![0; x.len()];
+    strided::copy(x, 0, &plan.dims, &plan.strides, &mut turned);
+    (0..plan.results)
+        .map(|i| {
+            let row = &turned[i * plan.each..][..plan.each];
+            let sum = row.iter().fold(0i64, |a, b| a.wrapping_add(*b));
+            match kind {
+                Kind::Sum => Ok(sum),
+                Kind::Mean if !row.is_empty() => Ok(sum / row.len() as i64),
+                Kind::Max => row.iter().copied().max().ok_or_else(|| "its input is empty".into()),
+                Kind::Min => row.iter().copied().min().ok_or_else(|| "its input is empty".into()),
+                Kind::Prod => Ok(row.iter().fold(1i64, |a, b| a.wrapping_mul(*b))),
+                Kind::L1 => Ok(row.iter().fold(0i64, |a, b| a.wrapping_add(b.wrapping_abs()))),
+                Kind::SumSquare => Ok(row.iter().fold(0i64, |a, b| a.wrapping_add(b.wrapping_mul(*b)))),
+                _ => Err("it is not supported on integers".into()),
+            }
+        })
+        .collect()
+}
+
+/// ArgMax and ArgMin.
+pub(super) fn arg(cx: Cx<'_>) -> Outcome<Kernel> {
+    let (axis, keep) = (cx.int_or("axis", 0), cx.flag("keepdims", true));
+    let (max, last) = (cx.node.op_type == "ArgMax", cx.flag("select_last_index", false));
+    Ok(Box::new(move |args, _| {
+        let (x, shape) = args.f32(0)?;
+        let axis = axis_of(axis, shape.len())?;
+        let (n, inner) = (shape[axis], count(&shape[axis + 1..])?);
+        if n == 0 {
+            return Err("the axis is empty".into());
+        }
+        let mut to = shape.to_vec();
+        if keep {
+            to[axis] = 1;
+        } else {
+            to.remove(axis);
+        }
+        let mut out = Vec::with_capacity(count(&to)?);
+        for block in x.chunks_exact((n * inner).max(1)) {
+            for i in 0..inner {
+                let mut best = 0;
+                for k in 1..n {
+                    let (v, top) = (block[k * inner + i], block[best * inner + i]);
+                    let better = if max { v > top } else { v < top };
+                    if better || (last && v == top) {
+                        best = k;
+                    }
+                }
+                out.push(best as i64);
+            }
+        }
+        Ok(vec![value(&to, out)?])
+    }))
+}

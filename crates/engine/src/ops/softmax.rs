@@ -1,0 +1,45 @@
+//! Softmax and LogSoftmax.
+
+use shiftwise_graph::Value;
+use shiftwise_kernels::softmax::{log_softmax_in_place, softmax_in_place};
+
+use super::Cx;
+use crate::args::{Kernel, Outcome, axis_of};
+use crate::scalar::count;
+use crate::strided;
+
+/// Before opset 13 everything from the axis on is one row; since, only the axis.
+pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+    let flat = cx.opset < 13;
+    let axis = cx.int_or("axis", if flat { 1 } else { -1 });
+    let rows = if cx.node.op_type == "Softmax" { softmax_in_place } else { log_softmax_in_place };
+    Ok(Box::new(move |args, ws| {
+        let (x, shape) = args.f32(0)?;
+        let shape = shape.to_vec();
+        let axis = if flat && axis == shape.len() as i64 { shape.len() } else { axis_of(axis, shape.len())? };
+        let inner = if flat { 1 } else { count(&shape[axis + 1..])? };
+        let columns = if flat { count(&shape[axis..])? } else { shape[axis] };
+        if x.is_empty() {
+            return Ok(vec![Value::f32(&shape, Vec::new())]);
+        }
+        if inner == 1 {
+            let Value::F32(mut a) = args.take_or_copy(0, ws)? else {
+                return Err("its input is not float".into());
+            };
+            if let Some(x) = a.as_slice_mut() {
+                rows(x, columns);
+            }
+            return Ok(vec![Value::F32(a)]);
+        }
+        // Rows brought together, and back.
+        let outer = x.len() / (columns * inner);
+        let (n, c, i) = (outer, columns as isize, inner as isize);
+        let mut turned = ws.floats(x.len());
+        strided::copy(x, 0, &[n, inner, columns], &[c * i, 1, i], &mut turned);
+        rows(&mut turned, columns);
+        let mut out = ws.floats(turned.len());
+        strided::copy(&turned, 0, &[n, columns, inner], &[c * i, 1, c], &mut out);
+        ws.recycle_floats(turned);
+        Ok(vec![Value::f32(&shape, out)])
+    }))
+}

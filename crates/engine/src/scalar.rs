@@ -1,0 +1,93 @@
+//! Element types seen generically.
+
+use half::{bf16, f16};
+use ndarray::{ArrayD, IxDyn};
+use shiftwise_graph::Value;
+
+use crate::args::Outcome;
+use crate::pool::Workspace;
+
+/// An element type of values.
+pub(crate) trait Scalar: Copy + Default + PartialOrd + Send + Sync + 'static {
+    fn wrap(array: ArrayD<Self>) -> Value;
+
+    /// `len` elements of unspecified content.
+    fn buffer(_: &mut Workspace, len: usize) -> Result<Vec<Self>, String> {
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(len).map_err(|_| format!("no memory for {len} elements"))?;
+        buffer.resize(len, Self::default());
+        Ok(buffer)
+    }
+}
+
+macro_rules! scalars {
+    ($($variant:ident $ty:ty),*) => {
+        $(impl Scalar for $ty {
+            fn wrap(array: ArrayD<Self>) -> Value {
+                Value::$variant(array)
+            }
+        })*
+    };
+}
+
+scalars!(F64 f64, F16 f16, Bf16 bf16, I64 i64, I32 i32, I16 i16, I8 i8, U64 u64, U32 u32, U16 u16, U8 u8, Bool bool);
+
+/// Larger results are refused before the allocator is asked.
+const LARGEST: usize = 1 << 36;
+
+impl Scalar for f32 {
+    fn wrap(array: ArrayD<Self>) -> Value {
+        Value::F32(array)
+    }
+
+    fn buffer(ws: &mut Workspace, len: usize) -> Result<Vec<Self>, String> {
+        if len > LARGEST {
+            return Err(format!("no memory for {len} elements"));
+        }
+        Ok(ws.floats(len))
+    }
+}
+
+/// Runs a block with `$a` bound to the array inside a value, whatever its element type.
+macro_rules! each_type {
+    ($value:expr, $a:ident => $body:expr) => {
+        match $value {
+            shiftwise_graph::Value::F32($a) => $body,
+            shiftwise_graph::Value::F64($a) => $body,
+            shiftwise_graph::Value::F16($a) => $body,
+            shiftwise_graph::Value::Bf16($a) => $body,
+            shiftwise_graph::Value::I64($a) => $body,
+            shiftwise_graph::Value::I32($a) => $body,
+            shiftwise_graph::Value::I16($a) => $body,
+            shiftwise_graph::Value::I8($a) => $body,
+            shiftwise_graph::Value::U64($a) => $body,
+            shiftwise_graph::Value::U32($a) => $body,
+            shiftwise_graph::Value::U16($a) => $body,
+            shiftwise_graph::Value::U8($a) => $body,
+            shiftwise_graph::Value::Bool($a) => $body,
+        }
+    };
+}
+pub(crate) use each_type;
+
+/// The elements, row-major. Values are always in that order.
+pub(crate) fn slice<T>(array: &ArrayD<T>) -> &[T] {
+    array.as_slice().expect("values are row-major")
+}
+
+/// A value of this shape.
+pub(crate) fn value<T: Scalar>(shape: &[usize], elements: Vec<T>) -> Outcome<Value> {
+    let count = elements.len();
+    ArrayD::from_shape_vec(IxDyn(shape), elements)
+        .map(T::wrap)
+        .map_err(|_| format!("{count} elements do not fill the shape {shape:?}"))
+}
+
+/// Number of elements of a shape, unless it is absurd.
+pub(crate) fn count(shape: &[usize]) -> Outcome<usize> {
+    shape
+        .iter()
+        .try_fold(1usize, |n, d| n.checked_mul(*d))
+        .filter(|n| *n <= LARGEST)
+        .ok_or_else(|| format!("a tensor of shape {shape:?} is too large"))
+}
