@@ -1,6 +1,6 @@
 //! Binary operators with numpy broadcasting.
 
-use crate::isa::select;
+use crate::isa;
 
 /// Marks operators that combine two elements.
 trait Binary: Copy + Default {
@@ -58,13 +58,13 @@ operators! {
     /// `a / b`
     Div(a, b) = a / b;
     /// The smaller; NaN when either is.
-    Min(a, b) = select(b < a || b.is_nan(), b, a);
+    Min(a, b) = isa::min(a, b);
     /// The larger; NaN when either is.
-    Max(a, b) = select(b > a || b.is_nan(), b, a);
+    Max(a, b) = isa::max(a, b);
     /// `aᵇ`, with products for the squares and cubes that normalisations are full of.
     Pow(a, b) = power(a, b);
     /// Leaky slope `b` where `a` is negative.
-    PRelu(a, b) = select(a < 0.0, a * b, a);
+    PRelu(a, b) = isa::leaky(a, b);
 }
 
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! Functions of one element, out of place and in place.
 
-use crate::isa::{at_least, at_most, select};
+use crate::isa::{at_least, at_most, leaky, select};
 use crate::math;
 
 /// Marks functions of one element.
@@ -77,12 +77,12 @@ functions! {
     LeakyRelu {
         /// Slope below zero.
         alpha
-    }(x) = select(x < 0.0, alpha * x, x);
+    }(x) = leaky(x, alpha);
     /// `x` where positive, else `alpha · (eˣ − 1)`
     Elu {
         /// Limit below zero, negated.
         alpha
-    }(x) = select(x < 0.0, alpha * (math::exp(x) - 1.0), x);
+    }(x) = at_least(x, 0.0) + alpha * (math::exp(at_most(x, 0.0)) - 1.0);
     /// `x` where above `alpha`, else 0
     ThresholdedRelu {
         /// The threshold.

@@ -104,8 +104,10 @@ pub(crate) fn mul_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// `a` or `b`, as a value and never as a branch: where one of them is what the memory already holds, the compiler
-/// would make a branched form a masked store, which is many times slower than storing.
+/// `a` or `b`, as a value and never as a branch.
+///
+/// In a loop that replaces its operand, neither choice should be the operand itself: the compiler makes that a masked
+/// store, which is microcode on some CPUs with AVX2. The functions below are written around that.
 #[inline(always)]
 pub(crate) fn select(condition: bool, a: f32, b: f32) -> f32 {
     std::hint::select_unpredictable(condition, a, b)
@@ -121,4 +123,22 @@ pub(crate) fn at_least(x: f32, low: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn at_most(x: f32, high: f32) -> f32 {
     select(high < x, high, x)
+}
+
+/// The larger of two numbers; NaN when either is.
+#[inline(always)]
+pub(crate) fn max(a: f32, b: f32) -> f32 {
+    select(a.is_nan() || b.is_nan(), a + b, a.max(b))
+}
+
+/// The smaller of two numbers; NaN when either is.
+#[inline(always)]
+pub(crate) fn min(a: f32, b: f32) -> f32 {
+    select(a.is_nan() || b.is_nan(), a + b, a.min(b))
+}
+
+/// `x` where positive, `slope · x` elsewhere, for a finite slope.
+#[inline(always)]
+pub(crate) fn leaky(x: f32, slope: f32) -> f32 {
+    at_least(x, 0.0) + slope * at_most(x, 0.0)
 }

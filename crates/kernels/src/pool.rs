@@ -1,7 +1,7 @@
 //! Pooling over NCHW images.
 
 use crate::conv::valid_range;
-use crate::isa::select;
+use crate::isa;
 use crate::softmax::sum_lanes;
 
 /// Geometry of a pooling: windows of `kernel` taps, `dilation` apart, every `stride` pixels.
@@ -34,7 +34,8 @@ impl Pool2d {
         assert_eq!(out.len(), self.planes * self.out[0] * self.out[1], "output of {self:?}");
     }
 
-    /// Largest element of each window; taps outside the image are ignored, −∞ where no tap is inside.
+    /// Largest element of each window; taps outside the image are ignored, −∞ where no tap is inside, NaN where
+    /// one is.
     ///
     /// Panics when a length contradicts the geometry.
     pub fn max(&self, x: &[f32], out: &mut [f32]) {
@@ -131,7 +132,7 @@ impl Combine for Max {
     const START: f32 = f32::NEG_INFINITY;
     #[inline(always)]
     fn apply(a: f32, b: f32) -> f32 {
-        select(a > b, a, b)
+        isa::max(a, b)
     }
 }
 

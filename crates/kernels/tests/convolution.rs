@@ -77,7 +77,9 @@ proptest! {
         products(&c, |i, w, o| want[o] += f64::from(x[i]) * f64::from(weight[w]));
         let activation = relu6.then_some((0.0, 6.0));
         if relu6 {
-            want.iter_mut().for_each(|v| *v = v.clamp(0.0, 6.0));
+            for v in &mut want {
+                *v = v.clamp(0.0, 6.0);
+            }
         }
         // Dirty memory: nothing of an earlier call may show.
         let mut scratch = Scratch::new();

@@ -88,6 +88,8 @@ fn functions_match_their_definitions_on_every_path() {
     }
 }
 
+type BinaryDefinition = fn(f32, f32) -> f32;
+
 /// Shapes that broadcast: a full one, and for either side the axes that are one, and how many leading ones are cut.
 fn shapes() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
     prop::collection::vec((1..5_usize, any::<bool>(), any::<bool>()), 0..5).prop_flat_map(|axes| {
@@ -119,7 +121,7 @@ proptest! {
         let a = numbers(seed, a_shape.iter().product());
         let b = numbers(seed ^ 1, b_shape.iter().product());
         let shape = broadcast_shape(&a_shape, &b_shape).unwrap();
-        let cases: [(BinaryOp, fn(f32, f32) -> f32); 7] = [
+        let cases: [(BinaryOp, BinaryDefinition); 7] = [
             (BinaryOp::Add, |a, b| a + b), (BinaryOp::Sub, |a, b| a - b), (BinaryOp::Mul, |a, b| a * b),
             (BinaryOp::Div, |a, b| a / b), (BinaryOp::Min, f32::min), (BinaryOp::Max, f32::max),
             (BinaryOp::PRelu, |a, b| if a < 0.0 { a * b } else { a }),

@@ -14,6 +14,8 @@ use crate::isa::mul_add;
 const SWEEP: usize = 9;
 /// Narrower rows are computed together, pitch included, and then compacted.
 const NARROW: usize = 64;
+/// Rows computed together are rounded up to this, so that the loop over them has no remainder.
+const UNROLL: usize = 32;
 /// Floats of padded input that a band of output rows may take, so that it stays in the first-level cache.
 const BAND_FLOATS: usize = 6 * 1024;
 
@@ -33,7 +35,7 @@ pub(super) fn forward(
     let limits = activation.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
     let offsets: Vec<usize> =
         (0..taps).map(|t| layout.offset(conv, t / conv.kernel[1], t % conv.kernel[1])).collect();
-    let (padded, flat) = scratch.both(layout.len(), layout.band * layout.pitch);
+    let (padded, flat) = scratch.both(layout.len() + UNROLL, layout.band * layout.pitch + UNROLL);
     padded.fill(0.0);
     for (i, plane) in x.chunks_exact(conv.h * conv.w).enumerate() {
         let first_channel = i % conv.c_in * multiplier;
@@ -49,7 +51,7 @@ pub(super) fn forward(
                 let start = bias.map_or(0.0, |b| b[channel]);
                 let band = &mut result[top * ow..(top + rows) * ow];
                 if ow < NARROW && layout.pitch != ow {
-                    let flat = &mut flat[..(rows - 1) * layout.pitch + ow];
+                    let flat = &mut flat[..((rows - 1) * layout.pitch + ow).next_multiple_of(UNROLL)];
                     sweep_all(padded, &offsets, kernel, start, limits, flat);
                     for (row, from) in band.chunks_exact_mut(ow).zip(flat.chunks(layout.pitch)) {
                         row.copy_from_slice(&from[..ow]);
@@ -72,6 +74,8 @@ struct Layout {
     pitch: usize,
     /// Output rows computed from one filling of the buffer.
     band: usize,
+    /// For each phase of a row: the columns `[lo, hi)` that are inside the image, and the pixel of the first.
+    inside: Vec<(usize, usize, usize)>,
 }
 
 impl Layout {
@@ -84,7 +88,14 @@ impl Layout {
         let pitch = ow + extra[1];
         let per_row = pitch * phases[0] * phases[1];
         let band = (BAND_FLOATS / per_row).saturating_sub(extra[0]).max(4).min(oh);
-        Self { phases, rows: band + extra[0], pitch, band }
+        // Column j of phase p is pixel j·sw + p − left.
+        let inside = (0..phases[1])
+            .map(|p| {
+                let (lo, hi) = super::valid_range(conv.w, pitch, conv.stride[1], p, conv.pads[1]);
+                (lo, hi, (lo * conv.stride[1] + p).wrapping_sub(conv.pads[1]))
+            })
+            .collect();
+        Self { phases, rows: band + extra[0], pitch, band, inside }
     }
 
     fn len(&self) -> usize {
@@ -106,21 +117,18 @@ fn load_band_body(conv: &Conv2d, layout: &Layout, plane: &[f32], top: usize, pad
         for row in 0..layout.rows {
             let y = (top + row) * sh + py;
             let inside = y >= conv.pads[0] && y - conv.pads[0] < conv.h;
-            for px in 0..layout.phases[1] {
+            let line = if inside { &plane[(y - conv.pads[0]) * conv.w..][..conv.w] } else { &[] };
+            for (px, &(lo, hi, first)) in layout.inside.iter().enumerate() {
                 let start = ((py * layout.phases[1] + px) * layout.rows + row) * layout.pitch;
                 let target = &mut padded[start..start + layout.pitch];
                 if !inside {
                     target.fill(0.0);
                     continue;
                 }
-                let line = &plane[(y - conv.pads[0]) * conv.w..][..conv.w];
-                // Column j of the phase is pixel j·sw + px − left.
-                let (lo, hi) = super::valid_range(conv.w, layout.pitch, sw, px, conv.pads[1]);
                 if lo == hi {
                     continue;
                 }
-                let from = &line[lo * sw + px - conv.pads[1]..];
-                let target = &mut target[lo..hi];
+                let (target, from) = (&mut target[lo..hi], &line[first..]);
                 match sw {
                     1 => target.copy_from_slice(&from[..hi - lo]),
                     2 => strided_copy::<2>(target, from),
