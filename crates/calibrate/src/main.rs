@@ -1,0 +1,7 @@
+//! `shiftwise-calibrate`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shiftwise_stage::run(shiftwise_calibrate::run)
+}

@@ -1,0 +1,63 @@
+//! One tensor of one sample into an accumulator.
+
+use shiftwise_artifact::stats::{Accumulator, ChannelSample, TensorSample};
+use shiftwise_graph::Value;
+use shiftwise_kernels::{histogram, stats::channel_stats};
+use shiftwise_stage::Failure;
+
+/// Counts the values of a tensor, and adds its extremes and sums.
+///
+/// Fails for a tensor that is not float32, or does not have the channels that were planned.
+pub fn observe(accumulator: &mut Accumulator, tensor: usize, value: &Value) -> Result<(), Failure> {
+    let spec = accumulator.specs()[tensor].clone();
+    let values = value.as_f32().ok_or_else(|| {
+        Failure::input(format!(
+            "collect tensor {:?}: its elements are {}, not float32",
+            spec.name,
+            value.dtype()
+        ))
+        .with_help("convert the model to float32 first")
+    })?;
+    let channels = (spec.channels as usize).max(1);
+    let axis = spec.channel_axis.map_or(0, |a| a as usize);
+    let planned = spec.channels == 0 || value.shape().get(axis) == Some(&channels);
+    if !planned {
+        return Err(Failure::input(format!(
+            "collect tensor {:?}: it has shape {:?}, where {channels} channels were inferred on axis {axis}",
+            spec.name,
+            value.shape()
+        ))
+        .with_help("the model declares shapes that its operators do not keep; prepare it again"));
+    }
+    let inner = if spec.channels == 0 { values.len() } else { value.shape()[axis + 1..].iter().product() };
+    if inner == 1 && channels > 1 {
+        // Channels lie side by side: planes of one element are not worth a kernel.
+        return Ok(accumulator.observe(tensor, values, inner)?);
+    }
+
+    histogram::accumulate(values, accumulator.bins_mut(tensor));
+    let mut samples = vec![ChannelSample::default(); channels];
+    let (mut nans, mut infinities) = (0, 0);
+    for (plane, channel) in values.chunks_exact(inner.max(1)).zip((0..channels).cycle()) {
+        let seen = channel_stats(plane);
+        nans += seen.nan;
+        infinities += seen.inf;
+        let sample = &mut samples[channel];
+        sample.count += plane.len() as u64 - seen.nan - seen.inf;
+        // Adding zero turns −0 into +0: which of them comes first must not show in the file.
+        sample.min = sample.min.min(seen.min) + 0.0;
+        sample.max = sample.max.max(seen.max) + 0.0;
+        sample.sum += seen.sum;
+        sample.sum_sq += seen.sum_sq;
+    }
+    let (min, max) =
+        samples.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), s| (lo.min(s.min), hi.max(s.max)));
+    let sample = TensorSample {
+        elements: values.len() as u64,
+        nans,
+        infinities,
+        range: (min <= max).then_some((min, max)),
+        channels: if spec.channels == 0 { &[] } else { &samples },
+    };
+    Ok(accumulator.add_sample(tensor, &sample)?)
+}

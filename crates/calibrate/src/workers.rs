@@ -1,0 +1,163 @@
+//! Threads that take samples, run the model and fill accumulators, with a checkpoint every few seconds.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use shiftwise_artifact::stats::{Accumulator, Working};
+use shiftwise_dataset::Dataset;
+use shiftwise_engine::{Flow, Session};
+use shiftwise_stage::{Failure, Interrupt, Progress};
+
+use crate::observe;
+
+/// What a killed process may lose.
+const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(10);
+
+/// Everything that a worker needs.
+pub struct Collector<'a> {
+    /// The prepared model; watches every tensor of the plan that is not an input.
+    pub session: &'a dyn Session,
+    /// The samples.
+    pub dataset: &'a Dataset,
+    /// Whether samples that cannot be read are given up instead of ending the collection.
+    pub skip_bad_samples: bool,
+    /// Number of threads.
+    pub threads: usize,
+    /// Whether to stop at the next sample.
+    pub interrupt: &'a Interrupt,
+    /// Told of every sample.
+    pub progress: &'a Progress,
+}
+
+/// How a collection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All samples are in.
+    Complete,
+    /// A signal came; what was done is kept.
+    Interrupted,
+}
+
+impl Collector<'_> {
+    /// Collects the samples of `order`, which may be any order of those that are pending.
+    ///
+    /// Fails at the first sample that cannot be read (unless such are skipped) or run; what was done before is kept.
+    pub fn run(&self, working: &mut Working, order: &[u64]) -> Result<Outcome, Failure> {
+        // The order in which the engine shows tensors is not that of the plan.
+        let watched = self.session.watched().iter().map(String::as_str);
+        let index: HashMap<&str, usize> =
+            working.specs().iter().enumerate().map(|(i, s)| (s.name.as_str(), i)).collect();
+        let shown: Vec<Option<usize>> = watched.map(|name| index.get(name).copied()).collect();
+        let index = index.into_iter().map(|(n, i)| (n.to_owned(), i)).collect();
+
+        let mut accumulators: Vec<Accumulator> =
+            (0..self.threads.max(1)).map(|_| working.accumulator()).collect();
+        let next = AtomicUsize::new(0);
+        while next.load(Ordering::Relaxed) < order.len() && !self.interrupt.requested() {
+            let round = Round {
+                collector: self,
+                order,
+                next: &next,
+                index: &index,
+                shown: &shown,
+                skipped: Mutex::default(),
+                failure: Mutex::default(),
+                until: Instant::now() + BETWEEN_CHECKPOINTS,
+            };
+            std::thread::scope(|scope| {
+                for accumulator in &mut accumulators {
+                    scope.spawn(|| round.work(accumulator));
+                }
+            });
+            working.checkpoint(&mut accumulators.iter_mut().collect::<Vec<_>>())?;
+            let skipped = round.skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
+            if !skipped.is_empty() {
+                working.skip(&skipped)?;
+            }
+            if let Some(failure) = round.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+                return Err(failure);
+            }
+        }
+        let complete = working.progress().pending == 0;
+        Ok(if complete { Outcome::Complete } else { Outcome::Interrupted })
+    }
+}
+
+/// The time between two checkpoints.
+struct Round<'a> {
+    collector: &'a Collector<'a>,
+    order: &'a [u64],
+    next: &'a AtomicUsize,
+    index: &'a HashMap<String, usize>,
+    shown: &'a [Option<usize>],
+    skipped: Mutex<Vec<u64>>,
+    failure: Mutex<Option<Failure>>,
+    until: Instant,
+}
+
+impl Round<'_> {
+    fn work(&self, accumulator: &mut Accumulator) {
+        while !self.over() {
+            // A table that is nearly full ends the round for this worker; one sample never fills a table.
+            if accumulator.needs_flush(u64::from(u32::MAX) / 2) {
+                return;
+            }
+            let Some(ordinal) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)).copied() else {
+                return;
+            };
+            if let Err(failure) = self.sample(ordinal, accumulator) {
+                let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                first.get_or_insert(failure);
+                return;
+            }
+            self.collector.progress.inc(1);
+        }
+    }
+
+    fn over(&self) -> bool {
+        Instant::now() >= self.until
+            || self.collector.interrupt.requested()
+            || self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn sample(&self, ordinal: u64, accumulator: &mut Accumulator) -> Result<(), Failure> {
+        let sample = match self.collector.dataset.load(ordinal as usize) {
+            Ok(sample) => sample,
+            Err(error) if self.collector.skip_bad_samples && error.is_bad_sample() => {
+                tracing::warn!("left out a sample: {error}");
+                self.skipped.lock().unwrap_or_else(PoisonError::into_inner).push(ordinal);
+                return Ok(());
+            }
+            Err(error) if error.is_bad_sample() => {
+                return Err(Failure::from(error)
+                    .with_help("repair or remove it, or go on without it: --skip-bad-samples"));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        accumulator.begin(&[ordinal])?;
+        let mut seen = Ok(());
+        for (name, value) in &sample.inputs {
+            if let Some(tensor) = self.index.get(name) {
+                observe(accumulator, *tensor, value)?;
+            }
+        }
+        let ran = self.collector.session.run(&sample.inputs, &mut |id, value| {
+            if let Some(tensor) = self.shown.get(id.index()).copied().flatten() {
+                seen = observe(accumulator, tensor, value);
+            }
+            if seen.is_ok() { Flow::Continue } else { Flow::Stop }
+        });
+        let done = seen.and_then(|()| {
+            ran.map(drop)
+                .map_err(|e| Failure::from(e).while_doing(format!("run the model on sample {:?}", sample.id)))
+        });
+        match done {
+            Ok(()) => accumulator.finish(),
+            // What this sample left behind must not be counted; the samples before it are run again.
+            Err(_) => accumulator.reset(),
+        }
+        done
+    }
+}
