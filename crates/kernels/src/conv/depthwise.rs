@@ -7,6 +7,7 @@
 
 use super::Conv2d;
 use super::forward::clamp;
+use super::im2col::copy_row;
 use crate::Scratch;
 use crate::isa::mul_add;
 
@@ -53,9 +54,7 @@ pub(super) fn forward(
                 if ow < NARROW && layout.pitch != ow {
                     let flat = &mut flat[..((rows - 1) * layout.pitch + ow).next_multiple_of(UNROLL)];
                     sweep_all(padded, &offsets, kernel, start, limits, flat);
-                    for (row, from) in band.chunks_exact_mut(ow).zip(flat.chunks(layout.pitch)) {
-                        row.copy_from_slice(&from[..ow]);
-                    }
+                    compact(flat, layout.pitch, band, ow);
                 } else if layout.pitch == ow {
                     sweep_all(padded, &offsets, kernel, start, limits, band);
                 } else {
@@ -130,7 +129,7 @@ fn load_band_body(conv: &Conv2d, layout: &Layout, plane: &[f32], top: usize, pad
                 }
                 let (target, from) = (&mut target[lo..hi], &line[first..]);
                 match sw {
-                    1 => target.copy_from_slice(&from[..hi - lo]),
+                    1 => copy_row(target, from),
                     2 => strided_copy::<2>(target, from),
                     3 => strided_copy::<3>(target, from),
                     _ => target.iter_mut().zip(from.iter().step_by(sw)).for_each(|(t, &v)| *t = v),
@@ -147,6 +146,18 @@ fn strided_copy<const S: usize>(target: &mut [f32], from: &[f32]) {
     for (t, v) in head.iter_mut().zip(from.chunks_exact(S)) {
         *t = v[0];
     }
+}
+
+/// Copies rows of `width` from the fronts of rows of `pitch`.
+#[inline(always)]
+fn compact_body(from: &[f32], pitch: usize, out: &mut [f32], width: usize) {
+    for (row, from) in out.chunks_exact_mut(width).zip(from.chunks(pitch)) {
+        copy_row(row, from);
+    }
+}
+
+dispatch! {
+    fn compact(from: &[f32], pitch: usize, out: &mut [f32], width: usize) => compact_body
 }
 
 dispatch! {

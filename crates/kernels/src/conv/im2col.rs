@@ -63,21 +63,24 @@ fn unfold_tap(conv: &Conv2d, plane: &[f32], tap: [usize; 2], ow: usize, first: u
     }
 }
 
-/// Copies a short row without the call that `memcpy` costs.
-#[inline]
-fn copy_row(out: &mut [f32], from: &[f32]) {
-    let from = &from[..out.len()];
-    if out.len() >= 32 {
-        out.copy_from_slice(from);
-        return;
-    }
-    let mut o = out.chunks_exact_mut(4);
-    let mut f = from.chunks_exact(4);
-    for (o, f) in o.by_ref().zip(f.by_ref()) {
-        o.copy_from_slice(f);
-    }
-    for (o, &f) in o.into_remainder().iter_mut().zip(f.remainder()) {
-        *o = f;
+/// Copies a row of an image, without the call that `memcpy` costs where it is short.
+#[inline(always)]
+pub(super) fn copy_row(out: &mut [f32], from: &[f32]) {
+    let len = out.len();
+    let from = &from[..len];
+    match len {
+        8..128 => {
+            for (o, f) in out.as_chunks_mut::<8>().0.iter_mut().zip(from.as_chunks::<8>().0) {
+                *o = *f;
+            }
+            // What is left, together with some of what is done.
+            out[len - 8..].copy_from_slice(&from[len - 8..][..8]);
+        }
+        4..8 => {
+            out[..4].copy_from_slice(&from[..4]);
+            out[len - 4..].copy_from_slice(&from[len - 4..][..4]);
+        }
+        _ => out.copy_from_slice(from),
     }
 }
 
