@@ -4,9 +4,13 @@
 //! the same samples in the same order with the same bits, on any number of threads. This crate must never hand out a
 //! partly decoded sample, guess a shape or a normalization, or resize what it was not told to resize.
 
+mod array;
 mod dataset;
 mod error;
+mod image;
+mod labels;
 mod recipe;
+mod shape;
 mod source;
 mod spec;
 

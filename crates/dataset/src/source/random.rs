@@ -5,7 +5,7 @@ use ndarray::{ArrayD, IxDyn};
 use shiftwise_artifact::Fingerprint;
 use shiftwise_graph::{DataType, Value};
 
-use super::{Opened, Samples};
+use super::Samples;
 use crate::{DataError, InputSpec, Result};
 
 /// Floats uniform in \[0, 1), integers and booleans uniform in {0, 1}.
@@ -15,7 +15,7 @@ struct Random {
     inputs: Vec<(String, DataType, Vec<usize>)>,
 }
 
-pub(super) fn open(seed: u64, count: usize, inputs: &[InputSpec]) -> Result<Opened> {
+pub(super) fn open(seed: u64, count: usize, inputs: &[InputSpec]) -> Result<(Vec<String>, Box<dyn Samples>)> {
     let mut shaped = Vec::new();
     for input in inputs {
         let fail = |reason: String| DataError::Unsupported { input: input.name.clone(), reason };
@@ -42,11 +42,8 @@ pub(super) fn open(seed: u64, count: usize, inputs: &[InputSpec]) -> Result<Open
         }
         shaped.push((input.name.clone(), input.dtype, shape));
     }
-    Ok(Opened {
-        ids: (0..count).map(|i| format!("random#{i}")).collect(),
-        labels: vec![None; count],
-        samples: Box::new(Random { seed, inputs: shaped }),
-    })
+    let ids = (0..count).map(|i| format!("random#{i}")).collect();
+    Ok((ids, Box::new(Random { seed, inputs: shaped })))
 }
 
 /// No input of a network is larger; a shape beyond this is a mistake that would exhaust the memory.
