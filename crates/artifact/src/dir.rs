@@ -25,10 +25,12 @@ impl Artifact {
     /// # Errors
     /// [`Error::NotAnArtifact`], the errors of [`Manifest::read`], or [`Error::Damaged`] which names the file.
     pub fn open(dir: &Path, kind: Kind) -> Result<Self> {
-        let manifest = Box::new(heading(dir)?.manifest(&dir.join(MANIFEST_FILE), kind)?);
-        let artifact = Self { dir: dir.to_owned(), manifest };
-        artifact.check_files()?;
-        Ok(artifact)
+        atomic::settled(dir, || {
+            let manifest = Box::new(heading(dir)?.manifest(&dir.join(MANIFEST_FILE), kind)?);
+            let artifact = Self { dir: dir.to_owned(), manifest };
+            artifact.check_files()?;
+            Ok(artifact)
+        })
     }
 
     /// The directory.
@@ -135,8 +137,9 @@ pub enum Decision {
 /// * [`Error::Differs`] where another artifact of the same kind is there, and not `force`; it says what differs;
 /// * [`Error::Occupied`], [`Error::WrongKind`], [`Error::WriteOverNewer`] where `dir` holds something that is not replaced even with `force`.
 pub fn decide(dir: &Path, request: &Request, force: bool) -> Result<Decision> {
-    atomic::heal(dir)?;
-    let Some(heading) = replaceable(dir, request, force)? else { return Ok(Decision::Write) };
+    let Some(heading) = atomic::settled(dir, || replaceable(dir, request, force))? else {
+        return Ok(Decision::Write);
+    };
     if force {
         return Ok(Decision::Write);
     }
@@ -197,9 +200,6 @@ fn replaceable(dir: &Path, request: &Request, force: bool) -> Result<Option<Head
 
 fn heading(dir: &Path) -> Result<Heading> {
     let not = |reason: &str| Error::NotAnArtifact { path: dir.to_owned(), reason: reason.to_owned() };
-    if !dir.as_os_str().is_empty() && fs::symlink_metadata(dir).is_err() {
-        atomic::heal(dir)?;
-    }
     if !dir.exists() {
         return Err(not("there is no such directory"));
     }
@@ -257,8 +257,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Write`] where the directory cannot be made, and the errors of [`decide`].
     pub fn new(dir: &Path, request: Request, force: bool) -> Result<Self> {
-        atomic::heal(dir)?;
-        replaceable(dir, &request, force)?;
+        atomic::settled(dir, || replaceable(dir, &request, force))?;
         Ok(Self { dir: AtomicDir::begin(dir)?, request, force })
     }
 

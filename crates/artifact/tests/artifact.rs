@@ -303,8 +303,10 @@ fn racing_writers_leave_one_whole_artifact() {
     std::thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
-                for _ in 0..5 {
+                for _ in 0..10 {
                     put(&dir, &request, false).unwrap();
+                    Artifact::open(&dir, Kind::Prepared).unwrap();
+                    decide(&dir, &request, false).unwrap();
                 }
             });
         }

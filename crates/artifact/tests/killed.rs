@@ -86,7 +86,8 @@ fn child_writes_too_much() {
     let Some(dir) = child_dir() else { return };
     let path = dir.join("f");
     let error = atomic::write(&path, &vec![1; 1 << 20]).unwrap_err().to_string();
-    assert!(error.contains(path.to_str().unwrap()) && error.contains("too large"), "{error}");
+    assert!(error.contains(path.to_str().unwrap()), "{error}");
+    assert!(error.contains("too large") || error.contains("No space left"), "{error}");
 }
 
 /// Not a test of its own: the pages do not fit on the disk, though the checkpoint does.
@@ -101,6 +102,18 @@ fn child_checkpoints_too_much() {
     // What is on disk is ahead of this process, which must not go on.
     assert!(working.checkpoint(&mut [&mut accumulator]).is_err());
     assert!(seal(&working, &dir.join("stats.bin")).is_err());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_place_that_takes_no_files_is_named() {
+    let place = Path::new("/proc/shiftwise");
+    let errors = [atomic::write(place, b"x").err(), atomic::AtomicDir::begin(place).err()];
+    for error in errors {
+        let error = error.expect("nobody can write there");
+        assert!(error.to_string().contains("/proc/"), "{error}");
+        assert_eq!(error.exit_class().code(), 2);
+    }
 }
 
 #[test]

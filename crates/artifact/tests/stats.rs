@@ -120,6 +120,23 @@ proptest! {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn any_changed_byte_of_the_record_is_refused() {
+    use std::os::unix::fs::FileExt;
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("stats.bin");
+    let good = reference(2);
+    atomic::write(&path, &good).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    for at in (0..1500).chain(4090..4110).chain(good.len() - 40..good.len()) {
+        file.write_all_at(&[good[at] ^ 1], at as u64).unwrap();
+        assert!(Stats::open(&path).is_err(), "byte {at}");
+        file.write_all_at(&[good[at]], at as u64).unwrap();
+    }
+    Stats::open(&path).unwrap();
+}
+
 #[test]
 fn channels_are_told_apart() {
     let spec = TensorSpec::channel_first("x", &[1, 2, 3]);

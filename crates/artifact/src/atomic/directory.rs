@@ -138,6 +138,18 @@ pub fn heal(target: &Path) -> Result<()> {
     heal_locked(&target)
 }
 
+/// Heal, and look at a target. What is looked at while a writer moves directories may seem to be missing or to be half there, so
+/// a look that fails is repeated under the lock, where one can be had.
+pub(crate) fn settled<T>(target: &Path, look: impl Fn() -> Result<T>) -> Result<T> {
+    heal(target)?;
+    look().or_else(|error| {
+        let Ok(target) = follow(target) else { return Err(error) };
+        let Ok(_lock) = Lock::acquire(&target) else { return Err(error) };
+        heal_locked(&target)?;
+        look()
+    })
+}
+
 fn heal_locked(target: &Path) -> Result<()> {
     let aside = aside(target)?;
     if fs::symlink_metadata(&aside).is_err() {

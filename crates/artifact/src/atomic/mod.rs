@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub use directory::{AtomicDir, heal};
 pub use file::{write, write_with};
 
-pub(crate) use directory::{follow, is_empty_directory};
+pub(crate) use directory::{follow, is_empty_directory, settled};
 pub(crate) use file::write_streamed;
 
 use crate::{Error, Result};

@@ -27,7 +27,8 @@ use crate::{Error, FormatVersion, Result, atomic, record};
 /// * 1.0: the first.
 const FORMAT: Format = Format { magic: *b"SWCHKPT\n", version: FormatVersion { major: 1, minor: 0 } };
 
-/// The fastest level; measured on activation histograms it takes less time than the disk saves.
+/// For 65 tensors with 50 pages each, level 1 takes 60 ms more than none on a fast local disk, and writes an
+/// eighteenth: 1.9 MB for 33 MB, which a network disk repays. Higher levels gain little.
 const ZSTD_LEVEL: i32 = 1;
 
 /// A slot of the page file: all pages of a tensor.

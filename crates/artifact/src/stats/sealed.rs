@@ -309,3 +309,93 @@ impl PageSource for Stats {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A file whose checksum is right, whatever else is not.
+    fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let end = bytes.len() - CHECKSUM_BYTES;
+        let checksum = blake3::hash(&bytes[..end]);
+        bytes[end..].copy_from_slice(checksum.as_bytes());
+        bytes
+    }
+
+    fn open(bytes: Vec<u8>) -> Result<Stats> {
+        Stats::check(Bytes::Owned(signed(bytes)), Path::new("f"))
+    }
+
+    fn good() -> Vec<u8> {
+        let spec = TensorSpec::channel_first("x", &[1, 2, 2]);
+        let stats = Stats::from_samples(spec, 2, &[&[1.0, 2.0, -3.0, f32::NAN], &[0.0; 4]]).unwrap();
+        stats.bytes.to_vec()
+    }
+
+    fn reason(bytes: Vec<u8>) -> String {
+        open(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn lengths_that_lie_are_refused_though_the_checksum_is_right() {
+        let good = good();
+        open(good.clone()).unwrap();
+        for (at, value) in [(16, 0), (16, 1), (16, u64::MAX), (16, 1 << 40), (24, 0), (24, 6), (24, u64::MAX)]
+        {
+            let mut bytes = good.clone();
+            bytes[at..at + 8].copy_from_slice(&u64::to_le_bytes(value));
+            open(bytes).unwrap_err();
+        }
+        let longer = [&good[..], &[0; PAGE_BYTES]].concat();
+        assert!(reason(longer).contains("lengths"));
+        let shorter = good[..good.len() - PAGE_BYTES].to_vec();
+        assert!(reason(shorter).contains("lengths"));
+    }
+
+    #[test]
+    fn contents_that_lie_are_refused_though_the_checksum_is_right() {
+        let good = good();
+        let mut padding = good.clone();
+        padding[ALIGNMENT - 1] = 1;
+        assert!(reason(padding).contains("between its parts"));
+        let mut count = good.clone();
+        count[ALIGNMENT] ^= 1;
+        assert!(reason(count).contains("counts"));
+        let mut empty = good.clone();
+        empty[ALIGNMENT..ALIGNMENT + PAGE_BYTES].fill(0);
+        assert!(reason(empty).contains("empty page"));
+        let mut newer = good;
+        newer[8] = 2;
+        let error = open(newer).unwrap_err();
+        assert!(matches!(error, Error::Version { .. }) && error.to_string().contains("2.0"), "{error}");
+    }
+
+    #[test]
+    fn the_first_bytes_are_these() {
+        // The frame of format 1.0; what bincode writes has golden bytes of its own.
+        let good = good();
+        assert_eq!(good[..16], *b"SWSTATS\n\x01\0\0\0\0\0\0\0");
+        assert_eq!(good[24..32], 5_u64.to_le_bytes());
+        assert_eq!(good.len(), ALIGNMENT + 5 * PAGE_BYTES + CHECKSUM_BYTES);
+    }
+
+    proptest! {
+        #[test]
+        fn no_record_makes_it_panic(changes in prop::collection::vec((16_usize..600, any::<u8>()), 1..4)) {
+            let mut bytes = good();
+            for (at, value) in changes {
+                bytes[at] = value;
+            }
+            if let Ok(stats) = open(bytes) {
+                for tensor in stats.tensors() {
+                    prop_assert!(tensor.bins().map(|(_, n)| n).sum::<u64>() <= tensor.elements());
+                    for channel in 0..tensor.channels() {
+                        prop_assert!(tensor.channel_variance(channel).is_none_or(|v| v.is_nan() || v >= 0.0));
+                    }
+                    prop_assert!(tensor.finite_count() <= tensor.elements());
+                }
+            }
+        }
+    }
+}
