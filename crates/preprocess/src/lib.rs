@@ -1,1 +1,22 @@
-//! Placeholder until the crate is written.
+//! The preprocess stage: rewrites a float model into the reference that is calibrated, quantized and compared against.
+//!
+//! [`prepare`] is the whole work on a model in memory; [`run`] reads, calls it, and writes a `prepared` artifact. What
+//! leaves this stage computes what came in, up to rounding, under the same input and output names. It must never
+//! change a model that it does not understand: what cannot be processed is refused before any work, and every rewrite
+//! that was declined is in the report with its node and reason.
+
+mod args;
+mod config;
+mod error;
+mod passes;
+mod prepare;
+mod report;
+mod run;
+
+pub use args::Arguments;
+pub use config::PreprocessConfig;
+pub use error::{DynamicDim, PreprocessError};
+pub use passes::{ConstantFolding, Constants, FoldBatchNorm, RemoveIdentity, dead_code};
+pub use prepare::{Prepared, prepare};
+pub use report::Rewrites;
+pub use run::{REWRITES_FILE, run};

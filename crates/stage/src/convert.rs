@@ -33,6 +33,10 @@ impl From<GraphError> for Failure {
             GraphError::External { .. } => {
                 "keep the model's data files beside it, under the names that it was saved with"
             }
+            GraphError::Dimension { .. } => {
+                return Self::from_error(ExitStatus::Usage, &error)
+                    .with_help("name a dimension of the model, or one axis of one input: --fix-dim 'input[2]=224'");
+            }
             GraphError::TooLarge { .. } => "set use_external_data_format = true",
             GraphError::Malformed { .. } => "export the model again, or simplify it first",
         };

@@ -1,0 +1,7 @@
+//! `shiftwise-preprocess`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shiftwise_stage::run(shiftwise_preprocess::run)
+}

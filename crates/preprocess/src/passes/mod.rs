@@ -1,0 +1,28 @@
+//! The passes, one a file.
+
+mod checks;
+mod constant_folding;
+mod constants;
+mod dead_code;
+mod dimensions;
+mod fold_batch_norm;
+mod identity;
+mod no_op;
+
+pub(crate) use checks::{check_inputs, check_model};
+pub use constant_folding::ConstantFolding;
+pub use constants::Constants;
+pub use dead_code::dead_code;
+pub(crate) use dimensions::fix_dimensions;
+pub use fold_batch_norm::FoldBatchNorm;
+pub use identity::RemoveIdentity;
+
+/// Names of passes in reports.
+pub(crate) mod name {
+    pub(crate) const FIX_DIMENSIONS: &str = "fix_dimensions";
+    pub(crate) const CONSTANTS: &str = "constants";
+    pub(crate) const CONSTANT_FOLDING: &str = "constant_folding";
+    pub(crate) const REMOVE_IDENTITY: &str = "remove_identity";
+    pub(crate) const FOLD_BATCH_NORM: &str = "fold_batch_norm";
+    pub(crate) const DEAD_CODE: &str = "dead_code";
+}

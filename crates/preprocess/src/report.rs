@@ -1,0 +1,72 @@
+//! `rewrites.json`: what each pass did or declined, and why.
+
+use serde::Serialize;
+use shiftwise_graph::{PassReport, ShapeReport};
+use shiftwise_stage::report::count;
+
+use crate::passes::name;
+
+/// What was done to a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Rewrites {
+    /// Nodes before.
+    pub nodes_before: usize,
+    /// Nodes after.
+    pub nodes_after: usize,
+    /// What later stages will not like.
+    pub warnings: Vec<String>,
+    /// Passes in the order in which they ran first.
+    pub passes: Vec<PassReport>,
+    /// Which shapes of the result are not known, with first causes.
+    pub shapes: ShapeReport,
+}
+
+impl Rewrites {
+    /// Adds the report of a pass. Where it ran before, rewrites are appended, and the refusals of this run replace those
+    /// before, which it looked at again.
+    pub(crate) fn add(&mut self, report: PassReport) {
+        match self.passes.iter_mut().find(|p| p.pass == report.pass) {
+            Some(before) => {
+                before.applied.extend(report.applied);
+                before.refused = report.refused;
+            }
+            None => self.passes.push(report),
+        }
+    }
+
+    /// How many rewrites a pass made.
+    pub fn applied(&self, pass: &str) -> usize {
+        self.passes.iter().find(|p| p.pass == pass).map_or(0, |p| p.applied.len())
+    }
+
+    /// One line for people.
+    pub fn summary(&self) -> String {
+        let did = [
+            (name::FIX_DIMENSIONS, "fixed", "dimension"),
+            (name::FOLD_BATCH_NORM, "folded", "batch normalization"),
+            (name::CONSTANTS, "removed", "Constant node"),
+            (name::CONSTANT_FOLDING, "evaluated", "constant node"),
+            (name::REMOVE_IDENTITY, "removed", "node that does nothing"),
+            (name::DEAD_CODE, "removed", "unused node or constant"),
+        ];
+        let mut parts: Vec<String> = Vec::new();
+        for (pass, verb, noun) in did {
+            let n = self.applied(pass) as u64;
+            if n > 0 {
+                parts.push(format!("{verb} {}", plural(n, noun)));
+            }
+        }
+        if parts.is_empty() {
+            parts.push("changed nothing".into());
+        }
+        format!("{}; {} → {} nodes", parts.join(", "), self.nodes_before, self.nodes_after)
+    }
+}
+
+fn plural(n: u64, noun: &str) -> String {
+    match noun {
+        "node that does nothing" if n > 1 => format!("{n} nodes that do nothing"),
+        "unused node or constant" if n > 1 => format!("{n} unused nodes or constants"),
+        _ => count(n, noun),
+    }
+}

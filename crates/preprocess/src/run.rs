@@ -1,0 +1,47 @@
+//! The program: reads, prepares, writes.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use shiftwise_artifact::Kind;
+use shiftwise_engine::{Engine, embedded};
+use shiftwise_stage::{Begin, Context, Failure, load_model, save_model};
+
+use crate::{Arguments, PreprocessConfig, prepare};
+
+/// What each pass did or declined, in a `prepared` artifact.
+pub const REWRITES_FILE: &str = "rewrites.json";
+
+/// Prepares the model that the arguments name, unless that was done before.
+pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+    let resolved = context.resolve::<PreprocessConfig>(&arguments.flags()?)?;
+    let engine = embedded();
+    let loaded = load_model(&arguments.model, &[])?;
+
+    let mut config = resolved.config;
+    if let Value::Object(fields) = &mut config {
+        // It computes the constants.
+        fields.insert("engine".into(), engine.name().into());
+    }
+    let inputs = BTreeMap::from([("model".to_owned(), loaded.as_input())]);
+    let pending = match context.begin(&arguments.output, Kind::Prepared, inputs, config)? {
+        Begin::UpToDate(_) => return Ok(()),
+        Begin::Write(pending) => pending,
+    };
+
+    let prepared = prepare(loaded.model, &resolved.options, &engine)
+        .map_err(|e| Failure::from(e).because(format!("the model is {}", loaded.path.display())))?;
+    for warning in &prepared.rewrites.warnings {
+        tracing::warn!("{warning}");
+    }
+    let writer = pending.writer()?;
+    save_model(&writer, &prepared.model, resolved.options.external_data())?;
+    writer.write_json(REWRITES_FILE, &prepared.rewrites)?;
+    context.say(&prepared.rewrites.summary());
+    let notes = BTreeMap::from([
+        ("nodes_before".to_owned(), json!(prepared.rewrites.nodes_before)),
+        ("nodes_after".to_owned(), json!(prepared.rewrites.nodes_after)),
+    ]);
+    context.finish(writer, notes)?;
+    context.print_json(&prepared.rewrites)
+}
