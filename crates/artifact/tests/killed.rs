@@ -31,6 +31,9 @@ fn child_dir() -> Option<PathBuf> {
 #[test]
 fn child_collects() {
     let Some(dir) = child_dir() else { return };
+    if dir.join("stats.bin").exists() {
+        return Working::discard(&dir.join("w")).unwrap();
+    }
     let mut working = Working::open_or_create(&dir.join("w"), &plan(SAMPLES), &specs()).unwrap();
     let mut accumulator = working.accumulator();
     for batch in working.pending().chunks(7) {
@@ -40,6 +43,7 @@ fn child_collects() {
         working.checkpoint(&mut [&mut accumulator]).unwrap();
     }
     seal(&working, &dir.join("stats.bin")).unwrap();
+    working.remove().unwrap();
 }
 
 #[test]
@@ -55,7 +59,9 @@ fn a_killed_collection_goes_on_to_the_same_bytes() {
             break;
         }
         process.kill().unwrap();
-        process.wait().unwrap();
+        if process.wait().unwrap().success() {
+            break;
+        }
         killed += 1;
         if let Some(progress) = Working::progress_at(&root.path().join("w")).unwrap() {
             assert!(progress.done >= last, "progress was lost");
@@ -68,8 +74,11 @@ fn a_killed_collection_goes_on_to_the_same_bytes() {
     }
     assert!(killed > 3, "it must be killed to mean anything");
     assert!(fs::read(root.path().join("stats.bin")).unwrap() == reference(SAMPLES));
-    let names: Vec<_> = fs::read_dir(root.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 2, "nothing stays beside the result: {names:?}");
+    let mut names: Vec<_> =
+        fs::read_dir(root.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    // Killed while it sealed: the next writer removes that, but not in its first minute.
+    names.retain(|name| !name.starts_with(".stats.bin.tmp-"));
+    assert_eq!(names, ["stats.bin"], "nothing stays beside the result");
 }
 
 /// Run a child that cannot write files larger than `kib`; writing past that fails as it does on a full disk.

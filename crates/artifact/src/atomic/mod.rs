@@ -66,6 +66,15 @@ fn sync_directory(dir: &Path) -> Result<()> {
 
 /// Remove what dead writers of `target` left. Failing to do so harms nobody, so it is only logged.
 fn remove_leftovers(target: &Path) {
+    remove_leftovers_if(target, is_old);
+}
+
+/// Remove what dead writers of a file left, however young: for a caller who knows that nobody else writes it.
+pub(crate) fn remove_all_leftovers(target: &Path) {
+    remove_leftovers_if(target, |_| true);
+}
+
+fn remove_leftovers_if(target: &Path, old_enough: impl Fn(&Path) -> bool) {
     let Ok(prefix) = temporary_prefix(target) else { return };
     let Ok(entries) = fs::read_dir(parent(target)) else { return };
     for entry in entries.flatten() {
@@ -76,7 +85,7 @@ fn remove_leftovers(target: &Path) {
         let Ok(kind) = entry.file_type() else { continue };
         let removed = if kind.is_dir() && is_dead(&path.join(OWNER_LOCK)) {
             fs::remove_dir_all(&path)
-        } else if kind.is_file() && is_old(&path) && is_dead(&path) {
+        } else if kind.is_file() && old_enough(&path) && is_dead(&path) {
             fs::remove_file(&path)
         } else {
             continue;

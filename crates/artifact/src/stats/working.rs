@@ -9,7 +9,7 @@ use super::checkpoint::{self, Checkpoint, State, read_page};
 use super::layout::PAGE_BINS;
 use super::pages::{PAGE_BYTES, Page, PageSet, PageSource, Sum, add_bytes};
 use super::plan::{Plan, TensorSpec, check_specs};
-use crate::{Error, Fingerprint, Result, lock};
+use crate::{Error, Fingerprint, Result, atomic, lock};
 
 const CHECKPOINT_FILE: &str = "checkpoint.bin";
 const PAGES_FILE: &str = "pages.bin";
@@ -324,7 +324,9 @@ fn progress(state: &State) -> Progress {
 
 /// Become the owner of a working directory.
 fn own(dir: &Path) -> Result<File> {
-    lock::try_own(&dir.join(LOCK_FILE))?.ok_or_else(|| Error::Busy { path: dir.to_owned() })
+    let owner = lock::try_own(&dir.join(LOCK_FILE))?.ok_or_else(|| Error::Busy { path: dir.to_owned() })?;
+    atomic::remove_all_leftovers(&dir.join(CHECKPOINT_FILE));
+    Ok(owner)
 }
 
 impl PageSource for Working {
