@@ -141,7 +141,7 @@ pub(crate) fn compile(node: &Node, opset: i64) -> Outcome<Kernel> {
         "Range" => generate::range(cx)?,
         "Resize" | "Upsample" => in_float(resize::compile(cx)?),
         "If" | "Loop" | "Scan" => return Err("operators with subgraphs are not supported".into()),
-        _ => rten_op::compile(node)?,
+        _ => in_float(rten_op::compile(node, opset)?),
     })
 }
 

@@ -1,0 +1,95 @@
+//! Whole models against ONNX Runtime: outputs, and every intermediate tensor.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use shiftwise_engine::{Engine, Flow, PrepareOptions, Watch, embedded};
+use shiftwise_graph::{Model, Value};
+
+fn compare(name: &str, tolerance: f64) {
+    let (Some(path), Some(python)) = (common::model(name), common::python()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let at = |file: &str| folder.path().join(file);
+    common::oracle(&python, "models.py", &[path.to_str().unwrap(), folder.path().to_str().unwrap(), "--all"]);
+    let (inputs, outputs) = common::names(folder.path());
+    let feeds: Vec<(String, Value)> =
+        inputs.into_iter().enumerate().map(|(i, n)| (n, common::npy(&at(&format!("in_{i}.npy"))))).collect();
+    let model = Model::load(&path).unwrap();
+
+    let session = embedded().prepare(&model, &PrepareOptions::default()).unwrap();
+    let bare = session.run(&feeds, &mut |_, _| panic!("nothing is watched")).unwrap();
+    for (i, got) in bare.iter().enumerate() {
+        let diff = common::difference(got, &common::npy(&at(&format!("out_{i}.npy"))));
+        assert!(diff <= tolerance, "output {i} of {name}: {diff:e}");
+    }
+
+    let session = embedded().prepare(&model, &PrepareOptions::watching(Watch::All)).unwrap();
+    let places: BTreeMap<&str, usize> = outputs.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
+    let mut seen = vec![0; session.watched().len()];
+    let mut worst = (0.0, String::new());
+    let observed = session
+        .run(&feeds, &mut |id, value| {
+            seen[id.index()] += 1;
+            let tensor = &session.watched()[id.index()];
+            let want = common::npy(&at(&format!("out_{}.npy", places[tensor.as_str()])));
+            let diff = common::difference(value, &want);
+            assert!(diff <= tolerance, "{tensor} of {name}: {diff:e}");
+            if diff > worst.0 {
+                worst = (diff, tensor.clone());
+            }
+            Flow::Continue
+        })
+        .unwrap();
+    assert!(seen.iter().all(|n| *n == 1), "every watched tensor is seen once");
+    assert_eq!(seen.len(), places.len(), "every intermediate tensor is watched");
+    assert_eq!(bare, observed, "watching changes no bit");
+    common::skipped(&format!(
+        "nothing; {name}: worst of {} tensors {:e} at {}",
+        seen.len(),
+        worst.0,
+        worst.1
+    ));
+}
+
+macro_rules! models {
+    ($($name:ident $tolerance:literal)*) => {
+        $(#[test]
+        fn $name() {
+            compare(concat!(stringify!($name), ".onnx"), $tolerance);
+        })*
+    };
+}
+
+models! {
+    mobilenet_v2 1e-4
+    squeezenet1_1 1e-4
+    resnet20_cifar10 1e-4
+    ppocr_cls 1e-4
+    ppocrv3_det 1e-4
+    yolox_nano 1e-4
+    stories260k 1e-4
+    superres 1e-4
+    ultraface 1e-4
+    mobilenet_v2_fp16 2e-2
+}
+
+#[test]
+fn custom_operators_are_refused_by_name() {
+    let Some(path) = common::model("superres_custom_ops.onnx") else { return };
+    let model = Model::load(&path).unwrap();
+    let refused = embedded().unsupported(&model);
+    let ops: Vec<&str> = refused.iter().map(|u| u.op.as_str()).collect();
+    assert!(ops.contains(&"com.microsoft.extensions.DecodeImage"), "{ops:?}");
+    assert!(ops.contains(&"com.microsoft.extensions.EncodeImage"), "{ops:?}");
+    let error = embedded().prepare(&model, &PrepareOptions::default()).err().unwrap().to_string();
+    assert!(error.contains("DecodeImage") && error.contains("EncodeImage"), "{error}");
+}
+
+#[test]
+fn subgraphs_are_refused() {
+    let Some(path) = common::model("silero_vad.onnx") else { return };
+    let refused = embedded().unsupported(&Model::load(&path).unwrap());
+    assert!(!refused.is_empty() && refused.iter().all(|u| u.op == "If"), "{refused:?}");
+}
