@@ -1,1 +1,143 @@
-//! Placeholder until the crate is written.
+//! The quantize stage: from a prepared float model and its statistics to a model with Q/DQ.
+//!
+//! First where Q/DQ go, then the scales of activations, then the treatment of weights that these scales allow, then the scales
+//! of constants, and last the emission in one place. This stage never runs the model and never reads samples; it leaves the
+//! float model that the integers are made from beside the quantized one, so that later stages can make them anew.
+
+mod activations;
+mod config;
+mod constants;
+mod report;
+mod treat;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Parser;
+use indexmap::IndexMap;
+use shiftwise_artifact::stats::{STATS_FILE, Stats};
+use shiftwise_artifact::{Artifact, Kind};
+use shiftwise_graph::Model;
+use shiftwise_quant::{Emitted, Placement, TENSORS_FILE, emit};
+use shiftwise_stage::{
+    Begin, CommonArgs, Context, ExternalData, Failure, Flags, Program, Stage, load_model, save_model,
+    save_model_as,
+};
+
+pub use config::{CalibrateMethod, QuantizeConfig};
+pub use report::{AbsorbedIn, Report};
+
+/// The float model inside a `quantized` artifact.
+pub const FLOAT_FILE: &str = "float.onnx";
+
+/// Quantize a prepared model by its statistics
+#[derive(Debug, Parser)]
+#[command(name = "shiftwise-quantize", version)]
+pub struct Arguments {
+    /// The prepared model: an artifact of shiftwise-preprocess, or an .onnx file
+    #[arg(value_name = "PREPARED")]
+    pub model: PathBuf,
+
+    /// The statistics of this model: an artifact of shiftwise-calibrate
+    #[arg(long, value_name = "STATS")]
+    pub stats: PathBuf,
+
+    /// Where the quantized model goes
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+
+    /// Options of every program.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+impl Program for Arguments {
+    const STAGE: Stage = Stage::Quantize;
+
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+}
+
+/// A quantized model, the float model that its integers are made from, and what was done.
+#[derive(Debug)]
+pub struct Quantized {
+    /// The model with Q/DQ and its sidecar.
+    pub emitted: Emitted,
+    /// The float model after the treatment of its weights.
+    pub float: Model,
+    /// What was done.
+    pub report: Report,
+}
+
+/// Quantizes `model` by the statistics that were collected on it.
+///
+/// Fails when statistics of a tensor are missing, or a constant cannot be quantized.
+pub fn quantize(model: &Model, stats: &Stats, config: &QuantizeConfig) -> Result<Quantized, Failure> {
+    let place = |model: &Model| {
+        Placement::of(model, &config.placement).map_err(|e| Failure::usage(format!("choose nodes: {e}")))
+    };
+    let placement = place(model)?;
+    if placement.sites.is_empty() {
+        return Err(Failure::input(
+            "find something to quantize: the model has no operator that is quantized",
+        )
+        .with_help("extra_op_types_to_quantize names further operators"));
+    }
+    let mut decisions = activations::decide(&placement, stats, config)?;
+    let mut float = model.clone();
+    let absorbed = treat::absorb(&mut float, &placement, stats, &decisions, config)?;
+    // Treated operators may have gained a bias.
+    let placement = place(&float)?;
+    constants::decide(&mut decisions, &float, &placement, stats, config);
+    let emitted = emit(&float, &placement, &decisions)
+        .map_err(|e| Failure::from_error(shiftwise_stage::ExitStatus::Input, &e))?;
+    let report = Report::new(&emitted.tensors, absorbed, &decisions);
+    Ok(Quantized { emitted, float, report })
+}
+
+/// The whole stage.
+pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
+    let config = context.resolve::<QuantizeConfig>(&Flags::new())?;
+    let loaded = load_model(&args.model, &[Kind::Prepared])?;
+    let artifact = Artifact::open(&args.stats, Kind::Stats)?;
+    check_origin(&artifact, &loaded)?;
+    let inputs =
+        BTreeMap::from([("model".to_owned(), loaded.as_input()), ("stats".to_owned(), artifact.as_input())]);
+    let pending = match context.begin(&args.output, Kind::Quantized, inputs, config.config)? {
+        Begin::UpToDate(_) => return Ok(()),
+        Begin::Write(pending) => pending,
+    };
+    let stats = Stats::open(&artifact.file(STATS_FILE)?)?;
+    let quantized = quantize(&loaded.model, &stats, &config.options)?;
+
+    let writer = pending.writer()?;
+    let external = ExternalData {
+        always: config.options.use_external_data_format,
+        threshold: config.options.external_data_threshold,
+    };
+    save_model(&writer, &quantized.emitted.model, external)?;
+    save_model_as(&writer, FLOAT_FILE, &quantized.float, external)?;
+    writer.write_json(TENSORS_FILE, &quantized.report.sidecar(&quantized.emitted.tensors))?;
+    context.finish(writer, BTreeMap::new())?;
+    context.say(&quantized.report.summary());
+    context.print_json(&quantized.report)
+}
+
+/// Statistics of another model would give scales that mean nothing.
+fn check_origin(stats: &Artifact, model: &shiftwise_stage::LoadedModel) -> Result<(), Failure> {
+    let origin = stats.manifest().inputs.get("model");
+    if origin.is_some_and(|o| o.fingerprint == model.fingerprint) {
+        return Ok(());
+    }
+    Err(Failure::mismatch(format!(
+        "use the statistics in {}: they were collected on {}, which is not {} as it is now",
+        stats.dir().display(),
+        origin.map_or("another model", |o| o.path.as_str()),
+        model.path.display(),
+    ))
+    .with_help("collect statistics of this model: shiftwise-calibrate collect"))
+}
+
+/// Decisions by tensor.
+type Decisions = IndexMap<String, shiftwise_quant::Decision>;

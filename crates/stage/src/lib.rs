@@ -23,7 +23,7 @@ pub use context::{Context, Resolved};
 pub use data::{DataConfig, data_input, input_specs};
 pub use exit::{ExitStatus, Failure};
 pub use logging::LOG_VARIABLE;
-pub use models::{ExternalData, LoadedModel, MODEL_DATA_FILE, MODEL_FILE, load_model, save_model};
+pub use models::{ExternalData, LoadedModel, MODEL_DATA_FILE, MODEL_FILE, load_model, save_model, save_model_as};
 pub use options::{Flags, Reader, Stage};
 pub use output::{Begin, Pending};
 pub use progress::Progress;

@@ -108,23 +108,29 @@ impl Default for ExternalData {
     }
 }
 
-/// Write a model into an artifact: [`MODEL_FILE`], and [`MODEL_DATA_FILE`] where weights do not fit inside, or are to be outside.
+/// Write the model of an artifact: [`MODEL_FILE`], and [`MODEL_DATA_FILE`] where weights do not fit inside, or are to be outside.
 ///
 /// # Errors
 /// Where the model cannot be encoded or written.
 pub fn save_model(writer: &Writer, model: &Model, external: ExternalData) -> Result<(), Failure> {
-    let location = MODEL_DATA_FILE.to_owned();
+    save_model_as(writer, MODEL_FILE, model, external)
+}
+
+/// Write a model into an artifact as `name`, and `name.data` where weights do not fit inside, or are to be outside.
+///
+/// # Errors
+/// Where the model cannot be encoded or written.
+pub fn save_model_as(writer: &Writer, name: &str, model: &Model, external: ExternalData) -> Result<(), Failure> {
+    let location = format!("{name}.data");
     let weights = if external.always {
         Weights::External { location, threshold: usize::try_from(external.threshold).unwrap_or(usize::MAX) }
     } else {
         Weights::Auto { location }
     };
     let encoded = model.encode(&weights)?;
-    if let Some((name, segments)) = &encoded.external {
-        atomic::write_with(&writer.path(name)?, |out| {
-            segments.iter().try_for_each(|segment| out.write_all(segment))
-        })?;
+    if let Some((data, segments)) = &encoded.external {
+        atomic::write_with(&writer.path(data)?, |out| segments.iter().try_for_each(|segment| out.write_all(segment)))?;
     }
-    atomic::write(&writer.path(MODEL_FILE)?, &encoded.model)?;
+    atomic::write(&writer.path(name)?, &encoded.model)?;
     Ok(())
 }

@@ -33,7 +33,5 @@ where
     let mut names: Vec<String> = rows().filter(|r| r.is_read_by(reader)).map(|r| r.name.to_owned()).collect();
     names.sort();
     assert_eq!(fields, names, "fields of the structure (left) are the options of {reader:?} (right)");
-    let unknown = serde_json::json!({ "no such option": 1 });
-    assert!(serde_json::from_value::<T>(unknown).is_err(), "the structure must deny unknown fields");
     serde_json::from_value::<T>(serde_json::json!({})).map(drop).expect("every field has a default");
 }

@@ -1,6 +1,6 @@
 //! Samples, statistics, engines, and the run itself.
 
-use super::{DATA, ENGINE, RUN};
+use super::{CALIBRATE, DATA, ENGINE, RUN};
 use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, path, texts, yes};
 
 #[rustfmt::skip]
@@ -37,6 +37,7 @@ pub(super) const ROWS: &[Row] = &[
     path("recipe", "how images become inputs (TOML)").read_by(DATA),
     int("samples", 1, "use this many samples").aka(&["calib_data_size"]).read_by(DATA),
     path("labels", "classes of the samples (CSV with the columns file,label)").read_by(DATA),
+    bool("collect_all", "collect statistics of every float tensor").read_by(CALIBRATE),
     bool("skip_bad_samples", "leave out samples that cannot be read, and report them").read_by(DATA),
     int("seed", 0, "seed of random samples").read_by(DATA),
     choice("engine", ENGINES, "what runs the model").read_by(ENGINE),

@@ -10,6 +10,9 @@ use super::row::{Reader, Row, Stage};
 
 const PREPROCESS: &[Reader] = &[Reader::Stage(Stage::Preprocess)];
 const QUANTIZE: &[Reader] = &[Reader::Stage(Stage::Quantize)];
+const CALIBRATE: &[Reader] = &[Reader::Stage(Stage::Calibrate)];
+/// What decides which tensors are quantized decides which are collected.
+const PLACEMENT: &[Reader] = &[Reader::Stage(Stage::Calibrate), Reader::Stage(Stage::Quantize)];
 const NPU: &[Reader] = &[Reader::Stage(Stage::NpuCheck)];
 const MODEL_WRITERS: &[Reader] =
     &[Reader::Stage(Stage::Preprocess), Reader::Stage(Stage::Quantize), Reader::Stage(Stage::NpuCheck)];

@@ -1,6 +1,6 @@
 //! Which tensors are quantized, as what, and with which parameters.
 
-use super::QUANTIZE;
+use super::{PLACEMENT, QUANTIZE};
 use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, texts, yes};
 
 #[rustfmt::skip]
@@ -50,16 +50,16 @@ pub(super) const ROWS: &[Row] = &[
     int("weight_candidates_below", 0, "how many positions below the covering one are tried for a weight").read_by(QUANTIZE),
     bool("absorb_constant_channels", "move channels that hardly vary into the next bias, so that they do not widen the range").read_by(QUANTIZE),
     float("constant_channel_threshold", "how far a channel may vary to count as constant, in steps of its tensor").read_by(QUANTIZE),
-    texts("op_types_to_quantize", "quantize these operators only").read_by(QUANTIZE),
-    texts("extra_op_types_to_quantize", "quantize these operators too").read_by(QUANTIZE),
-    texts("nodes_to_quantize", "quantize these nodes only").read_by(QUANTIZE),
-    texts("nodes_to_exclude", "leave these nodes in float: exact names, regular expressions (^…) or globs").read_by(QUANTIZE),
-    bool("quantize_bias", "quantize biases").read_by(QUANTIZE),
-    bool("force_quantize_no_input_check", "quantize operators that only move data even where their input is not quantized").read_by(QUANTIZE),
-    bool("remove_qdq_conv_relu", "no Q/DQ between a convolution and its Relu").read_by(QUANTIZE),
-    bool("remove_qdq_conv_clip", "no Q/DQ between a convolution and its Clip").read_by(QUANTIZE),
-    bool("remove_qdq_conv_leaky_relu", "no Q/DQ between a convolution and its LeakyRelu").read_by(QUANTIZE),
-    bool("remove_qdq_conv_prelu", "no Q/DQ between a convolution and its PRelu").read_by(QUANTIZE),
+    texts("op_types_to_quantize", "quantize these operators only").read_by(PLACEMENT),
+    texts("extra_op_types_to_quantize", "quantize these operators too").read_by(PLACEMENT),
+    texts("nodes_to_quantize", "quantize these nodes only").read_by(PLACEMENT),
+    texts("nodes_to_exclude", "leave these nodes in float: exact names, regular expressions (^…) or globs").read_by(PLACEMENT),
+    bool("quantize_bias", "quantize biases").read_by(PLACEMENT),
+    bool("force_quantize_no_input_check", "quantize operators that only move data even where their input is not quantized").read_by(PLACEMENT),
+    bool("remove_qdq_conv_relu", "no Q/DQ between a convolution and its Relu").read_by(PLACEMENT),
+    bool("remove_qdq_conv_clip", "no Q/DQ between a convolution and its Clip").read_by(PLACEMENT),
+    bool("remove_qdq_conv_leaky_relu", "no Q/DQ between a convolution and its LeakyRelu").read_by(PLACEMENT),
+    bool("remove_qdq_conv_prelu", "no Q/DQ between a convolution and its PRelu").read_by(PLACEMENT),
 
     choice("quant_format", FORMATS, "how quantization is written into the model").fixed("\"qdq\""),
     choice("weight_type", WEIGHTS, "integer type of weights").fixed("\"int8\""),

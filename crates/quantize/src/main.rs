@@ -1,0 +1,7 @@
+//! `shiftwise-quantize`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shiftwise_stage::run(shiftwise_quantize::run)
+}
