@@ -7,7 +7,7 @@
 //! * [`stats`]: float-bit histograms and moments of tensors, accumulated so that a killed process loses
 //!   only its last seconds, and sealed into a file whose bytes depend on the statistics alone.
 //!
-//! This crate knows nothing about ONNX, graphs or numbers formats, never prints, and never removes or
+//! This crate knows nothing about ONNX, graphs or number formats, never prints, and never removes or
 //! replaces a file that it cannot tell is Shiftwise's own. Everything read is bounded and checked before it
 //! is believed.
 
