@@ -58,6 +58,14 @@ pub enum GraphError {
         /// What is wrong.
         reason: String,
     },
+    /// A dimension cannot be fixed as asked.
+    #[error("fix dimension {name:?}: {reason}")]
+    Dimension {
+        /// The name of the dimension, or the axis of an input, as given.
+        name: String,
+        /// Why, and what there is.
+        reason: String,
+    },
     /// The model is too large for one protobuf file.
     #[error(
         "write the model: {bytes} bytes exceed the protobuf limit of 2 GiB; store weights as external data"
