@@ -228,7 +228,10 @@ mod tests {
         );
         let header = parse(b"{'descr': '>i8', 'fortran_order': True, 'shape': (5,), }\n").unwrap();
         assert_eq!(header, Header { element: Element::I64, big_endian: true, fortran: true, shape: vec![5] });
-        assert_eq!(parse(b"{'descr': '|b1', 'fortran_order': False, 'shape': ()}").unwrap().shape, vec![]);
+        assert_eq!(
+            parse(b"{'descr': '|b1', 'fortran_order': False, 'shape': ()}").unwrap().shape,
+            [0_usize; 0]
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@ use super::{Pixels, jpeg};
 /// The largest image that is decoded: beyond it a small file could exhaust the memory.
 pub(super) const MAX_PIXELS: u64 = 1 << 28;
 
-/// Decodes by content, not by file name. Alpha is dropped, palettes and grey are expanded, 16 bits become 8, EXIF
-/// orientation is not applied.
+/// Decodes by content, not by file name. Alpha is dropped, palettes and grey are expanded, 16 bits per colour become
+/// 8, EXIF orientation is not applied.
 pub(super) fn decode(bytes: &[u8]) -> Result<Pixels, String> {
     let format = image::guess_format(bytes).map_err(|_| match bytes.len() {
         0 => "the file is empty".to_owned(),
@@ -32,7 +32,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Pixels, String> {
         DynamicImage::ImageRgba8(i) => {
             i.into_raw().chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect()
         }
-        DynamicImage::ImageLuma16(i) => i.into_raw().into_iter().flat_map(|v| [high(v); 3]).collect(),
+        // Pillow saturates these at 255, others take the upper byte: whatever was guessed would be wrong for somebody.
+        DynamicImage::ImageLuma16(_) => {
+            return Err("16-bit grey has no agreed meaning in 8 bits; save the image with 8 bits".to_owned());
+        }
         DynamicImage::ImageLumaA16(i) => i.into_raw().chunks_exact(2).flat_map(|p| [high(p[0]); 3]).collect(),
         DynamicImage::ImageRgb16(i) => i.into_raw().into_iter().map(high).collect(),
         DynamicImage::ImageRgba16(i) => {
