@@ -9,8 +9,10 @@ mod emit;
 mod layout;
 mod metrics;
 pub mod minmse;
+pub mod npu;
 mod params;
 mod placement;
+mod qdq;
 mod record;
 mod types;
 mod weights;
@@ -23,6 +25,7 @@ pub use params::{Position, QParams};
 pub use placement::{
     Placement, PlacementOptions, Role, SelectError, Site, default_op_types, fused_activation,
 };
+pub use qdq::{Direction, QdqView, QuantizedConstant, Quantizer, Scale, ScaleError, ScaleId};
 pub use record::{TENSORS_FILE, TensorRecord};
 pub use types::QuantType;
 pub use weights::{WeightScaleError, by_output_error};
