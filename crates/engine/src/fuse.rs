@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shiftwise_graph::{Graph, Node, NodeId};
+use shiftwise_graph::{DataType, Graph, Node, NodeId};
 
 /// Nodes computed together, in execution order; the group stands at the place of its last node.
 pub(crate) struct Group<'m> {
@@ -45,12 +45,26 @@ pub(crate) fn groups<'m>(
 fn joins(graph: &Graph, members: &[&Node], next: &Node) -> bool {
     let (Some(first), Some(last)) = (members.first(), members.last()) else { return false };
     if first.is("Conv") {
+        // Between float16 nodes every result is rounded, and a group would not.
+        let weight = first.input(1).and_then(|w| graph.constant(w)).map(shiftwise_graph::Tensor::dtype);
+        if weight != Some(DataType::Float) && !is_dequantized(graph, first) {
+            return false;
+        }
         let normalised = last.is("BatchNormalization");
         let plain = last.is("Conv") || normalised;
         return plain
             && (is_limit(next) || (next.is("BatchNormalization") && !normalised && next.outputs.len() == 1));
     }
     members.len() == 1 && is_quantize(first) && is_dequantize(next) && same_grid(graph, first, next)
+}
+
+/// Whether the weight is a constant that is dequantized to float32.
+fn is_dequantized(graph: &Graph, conv: &Node) -> bool {
+    let producer = conv.input(1).and_then(|w| graph.producer(w)).map(|(_, node)| node);
+    producer.is_some_and(|node| {
+        let scale = node.input(1).and_then(|s| graph.constant(s)).map(shiftwise_graph::Tensor::dtype);
+        is_dequantize(node) && scale == Some(DataType::Float)
+    })
 }
 
 /// Relu, and Clip with limits that are not computed from the same tensor.
