@@ -1,6 +1,6 @@
 //! Samples, statistics, engines, and the run itself.
 
-use super::{CALIBRATE, DATA, ENGINE, RUN};
+use super::{CALIBRATE, DATA, ENGINE, EVALUATE, RUN};
 use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, path, texts, yes};
 
 #[rustfmt::skip]
@@ -41,6 +41,9 @@ pub(super) const ROWS: &[Row] = &[
     bool("skip_bad_samples", "leave out samples that cannot be read, and report them").read_by(DATA),
     int("seed", 0, "seed of random samples").read_by(DATA),
     choice("engine", ENGINES, "what runs the model").read_by(ENGINE),
+    float("min_top1", "fail unless every quantized model has at least this top-1 accuracy, in percent").read_by(EVALUATE),
+    float("max_top1_loss", "fail where a quantized model loses more top-1 accuracy than this, in points").read_by(EVALUATE),
+    float("min_sqnr", "fail where the mean SQNR of an output is below this, in decibels").read_by(EVALUATE),
 
     any("model_input", "the model").elsewhere("give the model as the first argument"),
     any("model_output", "the output").elsewhere("use -o"),

@@ -14,6 +14,7 @@ const CALIBRATE: &[Reader] = &[Reader::Stage(Stage::Calibrate)];
 /// What decides which tensors are quantized decides which are collected.
 const PLACEMENT: &[Reader] = &[Reader::Stage(Stage::Calibrate), Reader::Stage(Stage::Quantize)];
 const NPU: &[Reader] = &[Reader::Stage(Stage::NpuCheck)];
+const EVALUATE: &[Reader] = &[Reader::Stage(Stage::Evaluate)];
 const MODEL_WRITERS: &[Reader] =
     &[Reader::Stage(Stage::Preprocess), Reader::Stage(Stage::Quantize), Reader::Stage(Stage::NpuCheck)];
 const DATA: &[Reader] = &[Reader::Data];

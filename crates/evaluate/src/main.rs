@@ -1,0 +1,7 @@
+//! `shiftwise-evaluate`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shiftwise_stage::run(shiftwise_evaluate::run)
+}
