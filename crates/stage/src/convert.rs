@@ -2,6 +2,7 @@
 
 use shiftwise_artifact::{Error as ArtifactError, ExitClass};
 use shiftwise_dataset::DataError;
+use shiftwise_engine::EngineError;
 use shiftwise_graph::GraphError;
 
 use crate::{ExitStatus, Failure};
@@ -34,8 +35,9 @@ impl From<GraphError> for Failure {
                 "keep the model's data files beside it, under the names that it was saved with"
             }
             GraphError::Dimension { .. } => {
-                return Self::from_error(ExitStatus::Usage, &error)
-                    .with_help("name a dimension of the model, or one axis of one input: --fix-dim 'input[2]=224'");
+                return Self::from_error(ExitStatus::Usage, &error).with_help(
+                    "name a dimension of the model, or one axis of one input: --fix-dim 'input[2]=224'",
+                );
             }
             GraphError::TooLarge { .. } => "set use_external_data_format = true",
             GraphError::Malformed { .. } => "export the model again, or simplify it first",
@@ -92,5 +94,85 @@ impl From<DataError> for Failure {
             }
             _ => failure,
         }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        match &error {
+            EngineError::Unsupported { engine, nodes } => {
+                let mut failure = Self::input(format!(
+                    "prepare the model for {engine}: it cannot compute {}",
+                    crate::report::count(nodes.len() as u64, "node")
+                ));
+                failure.causes = nodes.iter().map(ToString::to_string).collect();
+                failure.with_help("export the model with other operators, or take these nodes out of it")
+            }
+            EngineError::UnknownTensor { .. } | EngineError::NotComputed { .. } => {
+                Self::from_error(ExitStatus::Bug, &error)
+            }
+            EngineError::Feed { .. } => Self::from_error(ExitStatus::Input, &error)
+                .with_help("check data and recipe against the inputs of the model"),
+            EngineError::Constant { .. } | EngineError::Graph(_) | EngineError::Node { .. } => {
+                Self::from_error(ExitStatus::Input, &error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn full() -> io::Error {
+        io::Error::from_raw_os_error(28)
+    }
+
+    #[test]
+    fn a_full_disk_names_the_file_and_the_remedy() {
+        let failure: Failure =
+            ArtifactError::Write { path: PathBuf::from("runs/m/stats"), cause: full() }.into();
+        assert_eq!(failure.status, ExitStatus::Input);
+        assert!(failure.message.contains("runs/m/stats"), "{failure}");
+        assert!(failure.help.is_some_and(|help| help.contains("disk is full")));
+    }
+
+    #[test]
+    fn classes_of_errors_are_exit_codes() {
+        let path = || PathBuf::from("x");
+        let reason = || "because".to_owned();
+        let failures: [(Failure, u8); 12] = [
+            (GraphError::Read { path: path(), source: io::ErrorKind::NotFound.into() }.into(), 3),
+            (GraphError::Decode { path: path(), reason: reason() }.into(), 3),
+            (GraphError::Inconsistent { pass: "load".into(), subject: reason(), reason: reason() }.into(), 3),
+            (GraphError::Inconsistent { pass: "fold".into(), subject: reason(), reason: reason() }.into(), 1),
+            (ArtifactError::Occupied { path: path(), reason: reason() }.into(), 2),
+            (ArtifactError::NotAnArtifact { path: path(), reason: reason() }.into(), 3),
+            (ArtifactError::Damaged { path: path(), reason: reason() }.into(), 5),
+            (ArtifactError::Incomplete { path: path(), reason: reason() }.into(), 5),
+            (ArtifactError::Misuse(reason()).into(), 1),
+            (DataError::Recipe { origin: reason(), reason: reason() }.into(), 2),
+            (DataError::Decode { path: path(), reason: reason() }.into(), 3),
+            (EngineError::Graph(reason()).into(), 3),
+        ];
+        for (failure, code) in failures {
+            assert_eq!(failure.status.code(), code, "{failure}");
+        }
+    }
+
+    #[test]
+    fn nodes_that_cannot_be_computed_are_all_named() {
+        let node = |n: &str| shiftwise_engine::Unsupported {
+            node: n.into(),
+            op: "Loop".into(),
+            why: "no Loop".into(),
+        };
+        let error = EngineError::Unsupported { engine: "embedded".into(), nodes: vec![node("a"), node("b")] };
+        let failure = Failure::from(error);
+        assert_eq!(failure.causes, ["a: no Loop", "b: no Loop"]);
+        assert!(failure.message.ends_with("2 nodes"));
     }
 }

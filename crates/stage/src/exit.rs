@@ -221,3 +221,59 @@ impl miette::Diagnostic for Failure {
         self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(failure: &Failure) -> String {
+        anstream::adapter::strip_str(&failure.render()).to_string()
+    }
+
+    #[test]
+    fn codes_never_change() {
+        use ExitStatus::{Bug, Check, Done, Input, Interrupted, Mismatch, Usage};
+        let codes = [Done, Bug, Usage, Input, Check, Mismatch, Interrupted].map(ExitStatus::code);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 75]);
+    }
+
+    #[test]
+    fn a_failure_is_what_why_and_what_to_do() {
+        let failure = Failure::input("read image a.png:\nit has 3 bytes")
+            .because("the file is truncated")
+            .with_help("copy it again,\nor leave it out")
+            .while_doing("calibrate over images/");
+        insta::assert_snapshot!(plain(&failure), @r"
+        error: failed to calibrate over images/
+          because: read image a.png:
+            it has 3 bytes
+          because: the file is truncated
+        help: copy it again,
+              or leave it out
+        ");
+        insta::assert_snapshot!(plain(&Failure::interrupted("3 of 9 samples are kept")), @r"
+        interrupted: 3 of 9 samples are kept
+        help: run the same command again to go on
+        ");
+        assert_eq!(Failure::done().render(), "");
+        assert!(failure.render().contains("\u{1b}["), "styled for terminals");
+    }
+
+    #[test]
+    fn sources_are_causes_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("open x: {source}")]
+        struct Outer {
+            source: std::io::Error,
+        }
+        let failure =
+            Failure::from_error(ExitStatus::Input, &Outer { source: std::io::Error::other("no luck") });
+        assert_eq!((failure.message.as_str(), failure.causes.len()), ("open x: no luck", 0));
+    }
+
+    #[test]
+    fn diagnostics_of_other_frames_have_the_help() {
+        let failure = Failure::usage("x").with_help("y");
+        assert_eq!(miette::Diagnostic::help(&failure).unwrap().to_string(), "y");
+    }
+}

@@ -8,6 +8,7 @@ mod args;
 mod context;
 mod convert;
 mod data;
+mod engines;
 mod exit;
 mod logging;
 mod models;
@@ -21,9 +22,12 @@ mod signal;
 pub use args::{CommonArgs, DataArgs, EngineArgs};
 pub use context::{Context, Resolved};
 pub use data::{DataConfig, data_input, input_specs};
+pub use engines::EngineConfig;
 pub use exit::{ExitStatus, Failure};
 pub use logging::LOG_VARIABLE;
-pub use models::{ExternalData, LoadedModel, MODEL_DATA_FILE, MODEL_FILE, load_model, save_model, save_model_as};
+pub use models::{
+    ExternalData, LoadedModel, MODEL_DATA_FILE, MODEL_FILE, load_model, save_model, save_model_as,
+};
 pub use options::{Flags, Reader, Stage};
 pub use output::{Begin, Pending};
 pub use progress::Progress;

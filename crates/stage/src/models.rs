@@ -120,7 +120,12 @@ pub fn save_model(writer: &Writer, model: &Model, external: ExternalData) -> Res
 ///
 /// # Errors
 /// Where the model cannot be encoded or written.
-pub fn save_model_as(writer: &Writer, name: &str, model: &Model, external: ExternalData) -> Result<(), Failure> {
+pub fn save_model_as(
+    writer: &Writer,
+    name: &str,
+    model: &Model,
+    external: ExternalData,
+) -> Result<(), Failure> {
     let location = format!("{name}.data");
     let weights = if external.always {
         Weights::External { location, threshold: usize::try_from(external.threshold).unwrap_or(usize::MAX) }
@@ -129,7 +134,9 @@ pub fn save_model_as(writer: &Writer, name: &str, model: &Model, external: Exter
     };
     let encoded = model.encode(&weights)?;
     if let Some((data, segments)) = &encoded.external {
-        atomic::write_with(&writer.path(data)?, |out| segments.iter().try_for_each(|segment| out.write_all(segment)))?;
+        atomic::write_with(&writer.path(data)?, |out| {
+            segments.iter().try_for_each(|segment| out.write_all(segment))
+        })?;
     }
     atomic::write(&writer.path(name)?, &encoded.model)?;
     Ok(())

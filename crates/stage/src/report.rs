@@ -56,6 +56,10 @@ mod tests {
     #[test]
     fn numbers_are_aligned_right() {
         let rows = [["Conv", "12", "conv1"], ["Gemm", "3", ""]].map(|row| row.map(str::to_owned));
-        insta::assert_snapshot!(table(&["operator", "count", "first"], rows), @"");
+        insta::assert_snapshot!(table(&["operator", "count", "first"], rows), @r"
+        operator  count  first
+        Conv         12  conv1
+        Gemm          3
+        ");
     }
 }

@@ -228,12 +228,14 @@ fn check(
             failure.with_help(format!("did you mean {}?", near.join(" or ")))
         });
     };
-    let shown = if name == row.name { format!("`{name}`") } else { format!("`{name}` (`{}`)", row.name) };
-    let fail = |reason: &str| Failure::usage(format!("read option {shown} ({place}): {reason}"));
+    let spelled = if name == row.name { String::new() } else { format!(", as `{name}`") };
+    let fail =
+        |reason: &str| Failure::usage(format!("read option `{}` ({place}{spelled}): {reason}", row.name));
+    let meaning = || format!("{} means: {}", row.name, row.doc);
     let value = if bare { from_bare(row.ty, value) } else { value };
     match row.status {
         Status::Planned => Err(fail("it is known, but not implemented in this version")
-            .because(format!("what it is: {}", row.doc))
+            .because(meaning())
             .with_help("remove it")),
         Status::Elsewhere(instead) => Err(fail("it is known, but not set like this").with_help(instead)),
         Status::Available(_) | Status::Fixed(_) => {
@@ -246,7 +248,7 @@ fn check(
                 return Ok((row, None));
             }
             Err(fail(&format!("it is known, but this version has only {} = {only}", row.name))
-                .because(format!("what it is: {}", row.doc))
+                .because(meaning())
                 .with_help("remove it"))
         }
     }
