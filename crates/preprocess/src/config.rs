@@ -19,7 +19,7 @@ pub struct PreprocessConfig {
     pub fold_batch_norm: bool,
     /// Extents by name of a dimension, or by `input[axis]`.
     pub fix_dim: BTreeMap<String, i64>,
-    /// Whole shapes by name of an input.
+    /// Whole shapes by name of an input; 0 leaves an extent as it is.
     pub fix_shapes: BTreeMap<String, Vec<i64>>,
     /// Keep weights in a file beside the model even where they would fit inside.
     pub use_external_data_format: bool,

@@ -16,7 +16,7 @@ mod run;
 pub use args::Arguments;
 pub use config::PreprocessConfig;
 pub use error::{DynamicDim, PreprocessError};
-pub use passes::{ConstantFolding, Constants, FoldBatchNorm, RemoveIdentity, dead_code};
+pub use passes::{ConstantFolding, Constants, FoldBatchNorm, RemoveIdentity, dead_code, unused_constants};
 pub use prepare::{Prepared, prepare};
 pub use report::Rewrites;
 pub use run::{REWRITES_FILE, run};

@@ -3,7 +3,9 @@
 use shiftwise_engine::Engine;
 use shiftwise_graph::{Model, ShapeIssueKind, infer_shapes, run_rule};
 
-use crate::passes::{self, ConstantFolding, Constants, FoldBatchNorm, RemoveIdentity, dead_code};
+use crate::passes::{
+    self, ConstantFolding, Constants, FoldBatchNorm, RemoveIdentity, dead_code, unused_constants,
+};
 use crate::report::Rewrites;
 use crate::{PreprocessConfig, PreprocessError};
 
@@ -26,9 +28,9 @@ pub struct Prepared {
 /// 3. dimensions are fixed, and shapes inferred from them: without, shape arithmetic is not constant;
 /// 4. constants are folded and identities removed in turns, with shapes inferred between them, until nothing changes:
 ///    each uncovers work for the others;
-/// 5. what became unused goes, so that nothing counts as a second reader when
+/// 5. nodes that became unused go, so that none counts as a second reader when
 /// 6. batch normalizations are folded, which also needs identities between them and their convolutions gone;
-/// 7. what that left unused goes, and shapes are inferred for later stages.
+/// 7. constants that nobody reads any more go, and shapes are inferred for later stages.
 ///
 /// Fails for models that cannot be processed, before they are changed, and for passes that break the graph.
 pub fn prepare(
@@ -51,8 +53,8 @@ pub fn prepare(
         rewrites.add(dead_code(&mut model)?);
         if config.fold_batch_norm {
             rewrites.add(run_rule(&mut model, &mut FoldBatchNorm)?);
-            rewrites.add(dead_code(&mut model)?);
         }
+        rewrites.add(unused_constants(&mut model)?);
     }
     rewrites.shapes = infer_shapes(&mut model);
     let contradictions = rewrites.shapes.issues.iter().filter(|i| i.kind == ShapeIssueKind::Contradiction);

@@ -4,6 +4,7 @@ use serde::Serialize;
 use shiftwise_graph::{PassReport, ShapeReport};
 use shiftwise_stage::report::count;
 
+use crate::REWRITES_FILE;
 use crate::passes::name;
 
 /// What was done to a model.
@@ -47,7 +48,7 @@ impl Rewrites {
             (name::CONSTANTS, "removed", "Constant node"),
             (name::CONSTANT_FOLDING, "evaluated", "constant node"),
             (name::REMOVE_IDENTITY, "removed", "node that does nothing"),
-            (name::DEAD_CODE, "removed", "unused node or constant"),
+            (name::DEAD_CODE, "removed", "unused node"),
         ];
         let mut parts: Vec<String> = Vec::new();
         for (pass, verb, noun) in did {
@@ -59,14 +60,18 @@ impl Rewrites {
         if parts.is_empty() {
             parts.push("changed nothing".into());
         }
-        format!("{}; {} → {} nodes", parts.join(", "), self.nodes_before, self.nodes_after)
+        let refused: usize = self.passes.iter().map(|p| p.refused.len()).sum();
+        let declined = match refused as u64 {
+            0 => String::new(),
+            n => format!("; declined {}, see {REWRITES_FILE}", count(n, "rewrite")),
+        };
+        format!("{}; {} → {} nodes{declined}", parts.join(", "), self.nodes_before, self.nodes_after)
     }
 }
 
 fn plural(n: u64, noun: &str) -> String {
     match noun {
         "node that does nothing" if n > 1 => format!("{n} nodes that do nothing"),
-        "unused node or constant" if n > 1 => format!("{n} unused nodes or constants"),
         _ => count(n, noun),
     }
 }

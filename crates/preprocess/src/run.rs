@@ -29,8 +29,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         Begin::Write(pending) => pending,
     };
 
-    let prepared = prepare(loaded.model, &resolved.options, &engine)
-        .map_err(|e| Failure::from(e).because(format!("the model is {}", loaded.path.display())))?;
+    let prepared = prepare(loaded.model, &resolved.options, &engine)?;
     for warning in &prepared.rewrites.warnings {
         tracing::warn!("{warning}");
     }

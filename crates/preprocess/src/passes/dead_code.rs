@@ -4,8 +4,7 @@ use shiftwise_graph::{GraphError, Model, Note, PassReport, Patch};
 
 use super::name;
 
-/// Removes nodes none of whose outputs is read or an output of the graph, and then initializers that nobody reads. Inputs
-/// of the graph stay, used or not.
+/// Removes nodes none of whose outputs is read or an output of the graph.
 ///
 /// Fails only where the graph was inconsistent before.
 pub fn dead_code(model: &mut Model) -> Result<PassReport, GraphError> {
@@ -27,19 +26,27 @@ pub fn dead_code(model: &mut Model) -> Result<PassReport, GraphError> {
             report.applied.push(note);
         }
     }
+    graph.sort();
+    graph.check(name::DEAD_CODE)?;
+    Ok(report)
+}
+
+/// Removes initializers that nobody reads, in the graph or a subgraph, and that are no outputs.
+///
+/// Fails only where the graph was inconsistent before.
+pub fn unused_constants(model: &mut Model) -> Result<PassReport, GraphError> {
+    let mut report = PassReport::new(name::UNUSED_CONSTANTS);
+    let graph = &mut model.graph;
     let unread = |name: &str| graph.uses(name).is_empty() && !graph.is_output(name);
     let unused: Vec<String> =
         graph.initializers().map(|(name, _)| name).filter(|n| unread(n)).map(str::to_owned).collect();
-    if !unused.is_empty() {
-        let mut patch = Patch::new();
-        for initializer in unused {
-            let what = "nobody reads it".into();
-            report.applied.push(Note { node: format!("initializer {initializer:?}"), what });
-            patch.remove_initializer(initializer);
-        }
-        graph.apply(name::DEAD_CODE, patch)?;
+    let mut patch = Patch::new();
+    for initializer in unused {
+        let what = "nobody reads it".into();
+        report.applied.push(Note { node: format!("initializer {initializer:?}"), what });
+        patch.remove_initializer(initializer);
     }
-    graph.sort();
-    graph.check(name::DEAD_CODE)?;
+    graph.apply(name::UNUSED_CONSTANTS, patch)?;
+    graph.check(name::UNUSED_CONSTANTS)?;
     Ok(report)
 }

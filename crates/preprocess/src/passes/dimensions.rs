@@ -7,7 +7,7 @@ use shiftwise_graph::{DataType, Dim, Model, Note, PassReport, Patch, TensorType,
 use super::name;
 use crate::PreprocessError;
 
-/// Fixes dimensions: `dims` by their name in the model or as `input[axis]`, `shapes` by input, where -1 leaves an extent
+/// Fixes dimensions: `dims` by their name in the model or as `input[axis]`, `shapes` by input, where 0 leaves an extent
 /// as it is. A name is replaced wherever it stands.
 ///
 /// Fails, without any change, where a name or axis does not exist, or has another extent already.
@@ -36,7 +36,8 @@ pub(crate) fn fix_dimensions(
         }
     }
     for what in fix_dims(model, &fixes)? {
-        report.applied.push(Note { node: "graph".into(), what });
+        let list = if what.ends_with("already") { &mut report.refused } else { &mut report.applied };
+        list.push(Note { node: "graph".into(), what });
     }
     Ok(report)
 }
@@ -48,13 +49,9 @@ fn declared_like(
     shape: &[i64],
 ) -> Result<Vec<Option<usize>>, PreprocessError> {
     let fail = |reason: String| PreprocessError::Fix { key: input.into(), reason };
-    let extents = shape.iter().map(|n| match *n {
-        -1 => Ok(None),
-        n => usize::try_from(n)
-            .ok()
-            .filter(|n| *n > 0)
-            .map(Some)
-            .ok_or_else(|| fail(format!("{n} is not a positive extent (-1 leaves one as it is)"))),
+    let extents = shape.iter().map(|n| match usize::try_from(*n) {
+        Ok(n) => Ok(Some(n).filter(|n| *n > 0)),
+        Err(_) => Err(fail(format!("{n} is not a positive extent (0 leaves one as it is)"))),
     });
     let extents = extents.collect::<Result<Vec<_>, _>>()?;
     let mut inputs = model.graph.inputs().to_vec();

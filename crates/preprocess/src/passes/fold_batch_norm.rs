@@ -16,7 +16,7 @@ use super::name;
 /// y = (x − mean)·s + beta,   x = W·u + b     ⇒     y = (s·W)·u + ((b − mean)·s + beta)
 /// ```
 ///
-/// computed in float64 and rounded once to the type of the weights. A layer without bias gets one. Weights and biases that
+/// computed in float64 and rounded once to float32. A layer without bias gets one. Weights and biases that
 /// others read too are copied for this layer; the others keep theirs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FoldBatchNorm;
@@ -65,15 +65,17 @@ fn fold(graph: &Graph, id: NodeId, node: &Node) -> Result<(Patch, String), Strin
         .and_then(|parts| parts.fold(&affine))
         .map_err(|reason| format!("{layer_label}: {reason}"))?;
 
-    let mut patch = Patch::new();
     let weight = layer.input(1).unwrap_or_default();
+    if layer.input(2) == Some(weight) {
+        return Err(format!("{layer_label}: its weight and its bias are one constant"));
+    }
+    let mut patch = Patch::new();
     put(graph, &mut patch, before, 1, weight, folded.weight);
-    match layer.input(2) {
-        Some(bias) => put(graph, &mut patch, before, 2, bias, folded.bias),
-        None => {
-            let bias = graph.fresh_name(&bias_name(weight));
-            patch.set_input(before, 2, bias.as_str()).set_initializer(bias, folded.bias);
-        }
+    if let Some(bias) = layer.input(2) {
+        put(graph, &mut patch, before, 2, bias, folded.bias);
+    } else {
+        let bias = graph.fresh_name(&bias_name(weight));
+        patch.set_input(before, 2, bias.as_str()).set_initializer(bias, folded.bias);
     }
     if layer.is("Gemm") {
         // It is in the bias now; the attribute's default is 1.

@@ -12,7 +12,7 @@ mod no_op;
 pub(crate) use checks::{check_inputs, check_model};
 pub use constant_folding::ConstantFolding;
 pub use constants::Constants;
-pub use dead_code::dead_code;
+pub use dead_code::{dead_code, unused_constants};
 pub(crate) use dimensions::fix_dimensions;
 pub use fold_batch_norm::FoldBatchNorm;
 pub use identity::RemoveIdentity;
@@ -25,4 +25,5 @@ pub(crate) mod name {
     pub(crate) const REMOVE_IDENTITY: &str = "remove_identity";
     pub(crate) const FOLD_BATCH_NORM: &str = "fold_batch_norm";
     pub(crate) const DEAD_CODE: &str = "dead_code";
+    pub(crate) const UNUSED_CONSTANTS: &str = "unused_constants";
 }

@@ -1,7 +1,5 @@
 //! A layer with weights, channel by channel.
 
-use bytes::Bytes;
-use half::{bf16, f16};
 use shiftwise_graph::{DataType, Graph, Node, Tensor};
 
 use super::affine::Affine;
@@ -52,27 +50,20 @@ impl<'a> Layer<'a> {
         let layout = layout(node, weight.dims(), channels)?;
         let bias = match constant(2, "bias")? {
             None => vec![0.0; channels],
-            Some(tensor) => {
-                if tensor.dtype() != weight.dtype() {
-                    return Err(format!("its weight is {} but its bias {}", weight.dtype(), tensor.dtype()));
-                }
-                bias(node, tensor, channels)?
-            }
+            Some(tensor) => bias(node, tensor, channels)?,
         };
         Ok(Self { weight, values, layout, bias })
     }
 
     /// The constants with the normalization in them.
     ///
-    /// Fails where one is too large for the type of the weights.
+    /// Fails where one is too large for float32.
     pub(super) fn fold(self, affine: &Affine) -> Result<Folded, String> {
         let scaled = self.values.iter().enumerate().map(|(i, w)| w * affine.scale[self.layout.channel(i)]);
         let shifted = self.bias.iter().enumerate().map(|(c, b)| affine.shift(c, *b));
-        let dtype = self.weight.dtype();
-        let bias_dims = vec![self.bias.len()];
         Ok(Folded {
-            weight: rounded(dtype, self.weight.dims().to_vec(), scaled)?,
-            bias: rounded(dtype, bias_dims, shifted)?,
+            weight: rounded(self.weight.dims(), scaled)?,
+            bias: rounded(&[self.bias.len()], shifted)?,
         })
     }
 }
@@ -124,30 +115,25 @@ fn bias(node: &Node, tensor: &Tensor, channels: usize) -> Result<Vec<f64>, Strin
     }
 }
 
-/// The elements of a float tensor, exactly.
+/// The elements of a float32 tensor, exactly. Others are refused: folding into 16-bit weights would round them again, by
+/// far more than the result may change.
 pub(super) fn floats(tensor: &Tensor) -> Result<Vec<f64>, String> {
-    if !matches!(tensor.dtype(), DataType::Float | DataType::Float16 | DataType::Bfloat16) {
-        return Err(format!("is {}, not a float type up to 32 bits", tensor.dtype()));
+    if tensor.dtype() != DataType::Float {
+        return Err(format!("is {}, not float32: convert the model to float32 first", tensor.dtype()));
     }
     let values = tensor.to_f32().ok_or("has no numbers")?;
     Ok(values.into_iter().map(f64::from).collect())
 }
 
-/// A tensor of these numbers, each rounded to the nearest of its type.
-fn rounded(dtype: DataType, dims: Vec<usize>, values: impl Iterator<Item = f64>) -> Result<Tensor, String> {
-    let overflow = |v: f64| format!("a folded constant would be {v}, which {dtype} cannot hold");
-    let mut bytes = Vec::new();
-    for v in values {
-        let (finite, encoded): (bool, &[u8]) = match dtype {
-            DataType::Float => ((v as f32).is_finite(), &(v as f32).to_le_bytes()),
-            DataType::Float16 => (f16::from_f64(v).is_finite(), &f16::from_f64(v).to_le_bytes()),
-            DataType::Bfloat16 => (bf16::from_f64(v).is_finite(), &bf16::from_f64(v).to_le_bytes()),
-            _ => return Err(format!("{dtype} weights are not supported")),
-        };
-        if !finite {
-            return Err(overflow(v));
+/// A float32 tensor of these numbers, each rounded to nearest.
+fn rounded(dims: &[usize], values: impl Iterator<Item = f64>) -> Result<Tensor, String> {
+    let mut floats = Vec::new();
+    for exact in values {
+        let value = exact as f32;
+        if !value.is_finite() {
+            return Err(format!("a folded constant would be {exact:e}, which float32 cannot hold"));
         }
-        bytes.extend_from_slice(encoded);
+        floats.push(value);
     }
-    Tensor::from_raw(dtype, dims, Bytes::from(bytes)).map_err(|e| e.to_string())
+    Ok(Tensor::f32(dims, &floats))
 }
