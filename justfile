@@ -1,0 +1,62 @@
+# Shiftwise: recipes. `just` lists them; `./just` works where just itself is not installed.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Settings of `quantize`, as variables; `just quantize NAME=value` sets them too.
+MODEL := ""
+DATA := ""
+RECIPE := ""
+SAMPLES := ""
+PRESET := ""
+FINETUNE := ""
+EVAL_DATA := ""
+LABELS := ""
+ENGINE := ""
+OUT := ""
+CONFIG := ""
+FIX_DIM := ""
+FORCE := ""
+
+export SHIFTWISE_SETTINGS := "MODEL=" + MODEL + "\nDATA=" + DATA + "\nRECIPE=" + RECIPE + "\nSAMPLES=" + SAMPLES + "\nPRESET=" + PRESET + "\nFINETUNE=" + FINETUNE + "\nEVAL_DATA=" + EVAL_DATA + "\nLABELS=" + LABELS + "\nENGINE=" + ENGINE + "\nOUT=" + OUT + "\nCONFIG=" + CONFIG + "\nFIX_DIM=" + FIX_DIM + "\nFORCE=" + FORCE
+
+# List the recipes
+default:
+    @just --list --unsorted --justfile "{{ justfile() }}"
+
+# Run all stages on a model: MODEL=m.onnx DATA=dir [RECIPE=r.toml] [SAMPLES=100] [PRESET=xint8] [EVAL_DATA=dir] [LABELS=labels.csv] [ENGINE=embedded] [CONFIG=run.toml] [FIX_DIM=name=1] [FORCE=1] [OUT=runs/m]
+quantize *SETTINGS: build
+    @cd "{{ invocation_directory() }}" && "{{ justfile_directory() }}/scripts/quantize" {{ SETTINGS }}
+
+# Quantize the network of examples/demo and print float and quantized accuracy
+demo: build
+    @scripts/quantize MODEL=examples/demo/model.onnx DATA=examples/demo/calibration RECIPE=examples/demo/recipe.toml EVAL_DATA=examples/demo/evaluation OUT=runs/demo
+
+# Build the programs
+build:
+    @cargo build --release --locked --quiet
+
+# Run the tests
+test:
+    scripts/test
+
+# Everything that must pass: format, lints, tests, documentation, dependencies
+check: lint test
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+    scripts/deny
+
+# Format and lints only
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+# As `check`, with the slow cases: whole reference models, kills at many moments
+check-all: check
+    SHIFTWISE_SLOW=1 scripts/test
+
+# Print ratios of speed and memory: calibration against a bare run
+bench *ARGS:
+    cargo bench --locked --package shiftwise-calibrate -- {{ ARGS }}
+
+# Format the code
+fmt:
+    cargo fmt --all
