@@ -1,0 +1,194 @@
+//! What calibration costs: its time as a ratio to a bare float run of the same samples by the same engine, both measured in
+//! turn in one run, and its peak memory for ten times the samples.
+//!
+//! Models and samples come from the folder that `SHIFTWISE_TEST_DATA` names (default: `../shared` beside the workspace);
+//! without it only the demo is measured.
+
+#![allow(clippy::print_stdout, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use shiftwise_artifact::stats::{Plan, STATS_FILE, TensorSpec, Working, seal};
+use shiftwise_artifact::{Fingerprint, peak_memory_bytes};
+use shiftwise_calibrate::{CalibrateConfig, Collector, tensors_to_collect};
+use shiftwise_dataset::{DataSpec, Dataset, Recipe, Source};
+use shiftwise_engine::{Engine, Flow, PrepareOptions, Session, Watch, embedded};
+use shiftwise_graph::Model;
+use shiftwise_stage::{Interrupt, Progress, input_specs};
+
+const ROUNDS: usize = 7;
+/// Set in a child process whose peak memory is to be measured: `case,samples`.
+const CHILD: &str = "SHIFTWISE_BENCH_MEMORY_OF";
+
+struct Case {
+    name: &'static str,
+    model: PathBuf,
+    data: PathBuf,
+    recipe: PathBuf,
+}
+
+fn cases() -> Vec<Case> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let shared =
+        std::env::var_os("SHIFTWISE_TEST_DATA").map_or_else(|| root.join("../shared"), PathBuf::from);
+    let demo = root.join("examples/demo");
+    let mut cases = vec![Case {
+        name: "demo",
+        model: demo.join("model.onnx"),
+        data: demo.join("calibration"),
+        recipe: demo.join("recipe.toml"),
+    }];
+    for (name, file) in [("squeezenet1_1", "squeezenet1_1"), ("mobilenet_v2", "mobilenet_v2")] {
+        let model = shared.join(format!("models/{file}.onnx"));
+        if model.exists() {
+            let recipe = root.join(format!("examples/recipes/{file}.toml"));
+            cases.push(Case { name, model, data: shared.join("data/imagenet/calibration"), recipe });
+        } else {
+            println!("skipped: {name} (no {})", model.display());
+        }
+    }
+    cases
+}
+
+struct Setup {
+    dataset: Dataset,
+    bare: Box<dyn Session>,
+    watching: Box<dyn Session>,
+    specs: Vec<TensorSpec>,
+    prepared: PathBuf,
+}
+
+/// A prepared model: the program of the stage is what users run.
+fn prepare(case: &Case, dir: &Path) -> PathBuf {
+    let prepared = dir.join(case.name);
+    let mut arguments =
+        vec!["run", "--release", "--quiet", "--locked", "--package", "shiftwise-preprocess", "--"];
+    let (model, output) =
+        (case.model.to_string_lossy().into_owned(), prepared.to_string_lossy().into_owned());
+    arguments.extend([model.as_str(), "-o", output.as_str(), "--quiet"]);
+    let status = Command::new(env!("CARGO")).args(arguments).status().expect("cargo runs");
+    assert!(status.success(), "prepare {}", case.name);
+    prepared.join("model.onnx")
+}
+
+fn set_up(case: &Case, prepared: PathBuf, samples: usize) -> Setup {
+    let model = Model::load(&prepared).expect("the prepared model loads");
+    let spec = DataSpec {
+        recipe: Some(Recipe::from_file(&case.recipe).expect("the recipe is valid")),
+        limit: Some(samples),
+        ..DataSpec::new(Source::Path(case.data.clone()))
+    };
+    let dataset = Dataset::open(&spec, &input_specs(&model).expect("inputs")).expect("samples");
+    let specs = tensors_to_collect(&model, &CalibrateConfig::default()).expect("tensors");
+    let watched: BTreeSet<String> =
+        specs.iter().map(|s| s.name.clone()).filter(|t| !model.graph.is_input(t)).collect();
+    let session = |watch| embedded().prepare(&model, &PrepareOptions::watching(watch)).expect("supported");
+    Setup { dataset, bare: session(Watch::None), watching: session(Watch::Named(watched)), specs, prepared }
+}
+
+/// Decodes and runs every sample and keeps nothing.
+fn bare(setup: &Setup, threads: usize) -> Duration {
+    let start = Instant::now();
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    if i >= setup.dataset.len() {
+                        return;
+                    }
+                    let sample = setup.dataset.load(i).expect("a sample");
+                    setup.bare.run(&sample.inputs, &mut |_, _| Flow::Continue).expect("a run");
+                }
+            });
+        }
+    });
+    start.elapsed()
+}
+
+/// Everything that `collect` does with the samples, to the finished file.
+fn calibrate(setup: &Setup, threads: usize, dir: &Path) -> Duration {
+    let start = Instant::now();
+    let plan = Plan::whole(Fingerprint::of_bytes(b"bench"), setup.dataset.len() as u64);
+    let work = dir.join("work");
+    let mut working = Working::open_or_create(&work, &plan, &setup.specs).expect("a working directory");
+    let progress = Progress::new("", plan.samples, "", true);
+    let collector = Collector {
+        session: setup.watching.as_ref(),
+        dataset: &setup.dataset,
+        skip_bad_samples: false,
+        threads,
+        interrupt: &Interrupt::default(),
+        progress: &progress,
+    };
+    let todo = working.pending();
+    collector.run(&mut working, &todo).expect("a collection");
+    seal(&working, &dir.join(STATS_FILE)).expect("a sealed file");
+    let elapsed = start.elapsed();
+    working.remove().expect("the working directory goes");
+    elapsed
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn main() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if let Ok(child) = std::env::var(CHILD) {
+        let mut parts = child.split(',');
+        let (name, samples, prepared) = (parts.next(), parts.next(), parts.next());
+        let case = cases().into_iter().find(|c| Some(c.name) == name).expect("the case");
+        let samples = samples.and_then(|s| s.parse().ok()).expect("a number");
+        let setup = set_up(&case, prepared.expect("a model").into(), samples);
+        calibrate(&setup, cores, dir.path());
+        println!("{}", peak_memory_bytes().expect("the system tells peak memory"));
+        return;
+    }
+    println!(
+        "{:<16} {:>8} {:>10} {:>10} {:>7}   peak memory of 10 and of 100 samples",
+        "model", "threads", "bare", "calibrate", "ratio"
+    );
+    for case in cases() {
+        let prepared = prepare(&case, dir.path());
+        let setup = set_up(&case, prepared, 50);
+        for threads in [1, cores] {
+            bare(&setup, threads);
+            let (mut plain, mut observed) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                plain.push(bare(&setup, threads));
+                observed.push(calibrate(&setup, threads, dir.path()));
+            }
+            let (plain, observed) = (median(plain), median(observed));
+            let each = |d: Duration| format!("{:.2} ms", d.as_secs_f64() * 1e3 / setup.dataset.len() as f64);
+            let ratio = observed.as_secs_f64() / plain.as_secs_f64();
+            println!(
+                "{:<16} {threads:>8} {:>10} {:>10} {ratio:>7.2}   {}",
+                case.name,
+                each(plain),
+                each(observed),
+                if threads == 1 { String::new() } else { memory(&case, &setup) }
+            );
+        }
+    }
+}
+
+fn memory(case: &Case, setup: &Setup) -> String {
+    let peak = |samples: usize| -> f64 {
+        let child = Command::new(std::env::current_exe().expect("the benchmark"))
+            .env(CHILD, format!("{},{samples},{}", case.name, setup.prepared.display()))
+            .output()
+            .expect("a child runs");
+        let text = String::from_utf8_lossy(&child.stdout).into_owned();
+        text.lines().last().and_then(|l| l.parse::<f64>().ok()).expect("the child prints its peak memory")
+    };
+    let (few, many) = (peak(10), peak(100));
+    format!("{:.1} MB, {:.1} MB, ratio {:.3}", few / 1e6, many / 1e6, many / few)
+}
