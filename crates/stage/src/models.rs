@@ -45,11 +45,17 @@ impl LoadedModel {
 /// # Errors
 /// Where there is nothing, or something else; where the model cannot be read; where an artifact is damaged or of another kind.
 pub fn load_model(path: &Path, kinds: &[Kind]) -> Result<LoadedModel, Failure> {
-    let metadata = std::fs::metadata(path).map_err(|e| match e.kind() {
-        // A writer may be between its two renames: opening waits for it.
-        std::io::ErrorKind::NotFound => Failure::read(path, &e)
-            .with_help("give an .onnx file, or the output directory of an earlier stage"),
-        _ => Failure::read(path, &e),
+    if !kinds.is_empty() {
+        // A directory that a writer is just replacing, or died replacing, is not missing.
+        atomic::heal(path)?;
+    }
+    let metadata = std::fs::metadata(path).map_err(|e| {
+        let failure = Failure::read(path, &e);
+        if e.kind() == std::io::ErrorKind::NotFound {
+            failure.with_help("give an .onnx file, or the output directory of an earlier stage")
+        } else {
+            failure
+        }
     })?;
     if metadata.is_dir() { load_artifact(path, kinds) } else { load_file(path) }
 }

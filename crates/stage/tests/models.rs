@@ -92,6 +92,15 @@ fn a_changed_artifact_is_refused() {
 }
 
 #[test]
+fn an_artifact_whose_replacement_was_killed_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("prepared");
+    prepare(&out, ExternalData::default());
+    std::fs::rename(&out, dir.path().join(".prepared.old-shiftwise")).unwrap();
+    assert!(load_model(&out, &[Kind::Prepared]).unwrap().artifact.is_some());
+}
+
+#[test]
 fn what_is_no_model_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let junk = dir.path().join("junk.onnx");

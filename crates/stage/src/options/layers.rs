@@ -133,7 +133,7 @@ impl Merged {
     /// The settings of `reader` as its structure, which must deny unknown fields.
     ///
     /// # Errors
-    /// [`Failure::bug`] where table and structure do not agree; values were checked before.
+    /// A value outside of what the structure can hold; a table and a structure that do not agree.
     pub fn read<T: serde::de::DeserializeOwned>(&self, reader: Reader) -> Result<T, Failure> {
         self.of(reader).try_into().map_err(|e: toml::de::Error| {
             Failure::usage("read the configuration").because(e.message().to_owned())
