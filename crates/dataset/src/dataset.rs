@@ -16,9 +16,15 @@ pub struct Sample {
     pub label: Option<usize>,
 }
 
-/// Samples in a fixed order: sorted by relative file name, or by row.
+/// Samples in a fixed order: sorted by relative file name (byte by byte), or by row.
 ///
 /// Holds names, offsets and labels, never decoded samples; sharing it between threads is free.
+///
+/// * A folder of images: one input, turned into numbers by a [`Recipe`](crate::Recipe).
+/// * A folder of `.npy` files, one sample a file; for several inputs a folder for each, with the same file names.
+/// * One `.npz` or `.npy`, whose first axis counts the samples; read row by row. Compressed `.npz` arrays are unpacked
+///   once into the temporary directory of the system.
+/// * Random values, for trying things out.
 #[derive(Debug)]
 pub struct Dataset {
     ids: Vec<String>,

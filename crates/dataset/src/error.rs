@@ -1,5 +1,6 @@
 //! Why samples cannot be had.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -85,19 +86,15 @@ pub enum DataError {
         /// Why, and what to do.
         reason: String,
     },
-    /// A whole array whose rows do not have the shape of the input.
-    #[error("use the array for input {input:?} in {}: the model takes {wanted}, one row is {found}{advice}", path.display())]
+    /// Samples all of which will have another shape than the input: rows of an array, or what a recipe makes.
+    #[error("use {} for input {input:?}: {misfit}", path.display())]
     Rows {
-        /// The file.
+        /// The source.
         path: PathBuf,
         /// The input.
         input: String,
-        /// The shape of the input; `?` for dynamic dimensions.
-        wanted: String,
-        /// The shape of one row.
-        found: String,
-        /// What to do, with its own separator; may be empty.
-        advice: String,
+        /// The two shapes.
+        misfit: Box<Misfit>,
     },
     /// One sample that is corrupt, truncated or not what its name says.
     #[error("decode {}: {reason}", path.display())]
@@ -118,20 +115,14 @@ pub enum DataError {
         reason: String,
     },
     /// One sample that does not have the shape of the input.
-    #[error(
-        "use sample {sample:?} for input {input:?}: the model takes {wanted}, the sample is {found}{advice}"
-    )]
+    #[error("use sample {sample:?} for input {input:?}: {misfit}")]
     Shape {
         /// The sample.
         sample: String,
         /// The input.
         input: String,
-        /// The shape of the input; `?` for dynamic dimensions.
-        wanted: String,
-        /// The shape of the sample.
-        found: String,
-        /// What to do, with its own separator; may be empty.
-        advice: String,
+        /// The two shapes.
+        misfit: Box<Misfit>,
     },
     /// A sample was asked for that does not exist.
     #[error("load sample {index} of {len} (this is a bug)")]
@@ -141,6 +132,24 @@ pub enum DataError {
         /// The number of samples.
         len: usize,
     },
+}
+
+/// Two shapes that do not agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The shape of the input; `?` for dynamic dimensions.
+    pub wanted: String,
+    /// The shape of one sample.
+    pub found: String,
+    /// What to do, if anything can be said.
+    pub advice: Option<String>,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the model takes {}, a sample is {}", self.wanted, self.found)?;
+        self.advice.as_ref().map_or(Ok(()), |advice| write!(f, "; {advice}"))
+    }
 }
 
 impl DataError {

@@ -15,6 +15,6 @@ mod source;
 mod spec;
 
 pub use dataset::{Dataset, Sample};
-pub use error::{DataError, Result};
+pub use error::{DataError, Misfit, Result};
 pub use recipe::{Channels, Crop, Layout, PerChannel, Recipe, Resize};
 pub use spec::{DataSpec, InputSpec, Source};

@@ -1,6 +1,7 @@
 //! Whether data fits an input.
 
 use crate::InputSpec;
+use crate::error::Misfit;
 
 /// The shape under which data of shape `found` goes into `input`: as it is, with a leading 1 added, or, for flat data,
 /// reshaped. A sample is a batch of one, so a dynamic first dimension becomes 1.
@@ -32,22 +33,25 @@ fn agrees(found: &[usize], input: &InputSpec) -> bool {
         })
 }
 
-/// `[1, 2, 3]`.
-pub(crate) fn text(shape: &[usize]) -> String {
-    format!("{shape:?}")
+/// The two shapes for an error; `advice` overrides what can be said in general.
+pub(crate) fn misfit(found: &[usize], input: &InputSpec, advice: Option<String>) -> Misfit {
+    let advice = advice.or_else(|| self::advice(found, input));
+    Misfit { wanted: input.shape_text(), found: format!("{found:?}"), advice }
 }
 
-/// What can be said about a shape that does not fit, with its own separator.
-pub(crate) fn advice(found: &[usize], input: &InputSpec) -> String {
-    match (input.shape.first(), found.first()) {
-        (Some(Some(batch)), _) if *batch > 1 && input.shape.len() > 1 => {
-            format!("; the model has a fixed batch of {batch}, make it 1 or dynamic")
-        }
-        (_, Some(rows)) if *rows > 1 && found.len() == input.shape.len() => {
-            "; to use the first axis as samples, give the path of this one file".to_owned()
-        }
-        _ => String::new(),
+/// What can be said about a shape that does not fit.
+fn advice(found: &[usize], input: &InputSpec) -> Option<String> {
+    if let Some(batch) = fixed_batch(input) {
+        return Some(format!("the model has a fixed batch of {batch}, make it 1 or dynamic"));
     }
+    let rows = found.len() == input.shape.len() && found.first().is_some_and(|rows| *rows > 1);
+    rows.then(|| "to use the first axis as samples, give the path of this one file".to_owned())
+}
+
+/// The batch of a model that takes more than one sample at a time.
+pub(crate) fn fixed_batch(input: &InputSpec) -> Option<usize> {
+    let first = input.shape.first().copied().flatten();
+    first.filter(|batch| *batch > 1 && input.shape.len() > 1)
 }
 
 #[cfg(test)]
@@ -87,6 +91,6 @@ mod tests {
     fn a_fixed_batch_cannot_be_filled_with_one_sample() {
         let spec = input(&[8, 3]);
         assert_eq!(fit(&[3], &spec), None);
-        assert!(advice(&[3], &spec).contains("batch of 8"));
+        assert!(misfit(&[3], &spec, None).to_string().contains("batch of 8"));
     }
 }

@@ -30,6 +30,9 @@ pub(crate) struct Pixels {
 pub(crate) fn load(bytes: &[u8], path: &Path, recipe: &Recipe, target: Target) -> Result<Value> {
     let fail = |reason: String| DataError::decode(path, reason);
     let mut pixels = decode::decode(bytes).map_err(fail)?;
+    if pixels.width == 0 || pixels.height == 0 {
+        return Err(fail("the image has no pixels".to_owned()));
+    }
     if recipe.channels == Channels::Gray {
         pixels = resize::gray(&pixels);
     }

@@ -82,17 +82,12 @@ fn part(path: &Path, input: &InputSpec, array: Array) -> Result<Part> {
         return Err(DataError::source(path, "it holds a single number, without an axis of samples"));
     };
     let Some(shape) = shape::fit(row, input) else {
-        let advice = if shape::fit(&header.shape, input).is_some() {
-            "; the first axis counts the samples, add one with array[None]".to_owned()
-        } else {
-            shape::advice(&[], input)
-        };
+        let one = shape::fit(&header.shape, input).is_some();
+        let advice = one.then(|| "the first axis counts the samples, add one with array[None]".to_owned());
         return Err(DataError::Rows {
             path: path.to_owned(),
             input: input.name.clone(),
-            wanted: input.shape_text(),
-            found: shape::text(row),
-            advice,
+            misfit: Box::new(shape::misfit(row, input, advice)),
         });
     };
     if header.fortran && row.iter().any(|d| *d > 1) && header.shape[0] > 1 {

@@ -53,9 +53,7 @@ pub(super) fn open(
             return Err(DataError::Rows {
                 path: dir.to_owned(),
                 input: input.name.clone(),
-                wanted: input.shape_text(),
-                found: shape::text(&found),
-                advice: images.advice(&found),
+                misfit: Box::new(shape::misfit(&found, input, images.advice(&found))),
             });
         }
     }
@@ -81,35 +79,39 @@ impl Images {
     }
 
     /// What to change in the recipe.
-    fn advice(&self, found: &[usize]) -> String {
-        let batch = shape::advice(found, &self.input);
-        if batch.contains("batch") {
-            return batch;
+    fn advice(&self, found: &[usize]) -> Option<String> {
+        if shape::fixed_batch(&self.input).is_some() {
+            return None;
         }
+        let (height, width) = self.size_of(found);
         // The other choices of layout and channels, in case one of them fits.
-        for layout in [Layout::Nchw, Layout::Nhwc] {
-            for channels in [Channels::Rgb, Channels::Gray] {
-                let (h, w) = self.size_of(found);
-                let other = Self {
-                    files: Vec::new(),
-                    input: self.input.clone(),
-                    recipe: Recipe { layout, channels, ..self.recipe.clone() },
-                    target: self.target,
-                };
-                if other.fit(&other.shape(h, w)).is_none() {
+        for layout in [self.recipe.layout, Layout::Nchw, Layout::Nhwc] {
+            for channels in [self.recipe.channels, Channels::Rgb, Channels::Gray] {
+                let recipe = Recipe { channels, layout, ..self.recipe.clone() };
+                let other =
+                    Self { files: Vec::new(), input: self.input.clone(), recipe, target: self.target };
+                if other.fit(&other.shape(height, width)).is_none() {
                     continue;
                 }
-                return match (layout == self.recipe.layout, layout) {
-                    (true, _) if channels == Channels::Gray => {
-                        "; set channels = \"GRAY\" in the recipe".to_owned()
-                    }
-                    (true, _) => "; set channels = \"RGB\" or \"BGR\" in the recipe".to_owned(),
-                    (false, Layout::Nchw) => "; set layout = \"NCHW\" in the recipe".to_owned(),
-                    (false, Layout::Nhwc) => "; set layout = \"NHWC\" in the recipe".to_owned(),
-                };
+                let mut changes = Vec::new();
+                if layout != self.recipe.layout {
+                    changes.push(if layout == Layout::Nchw {
+                        "layout = \"NCHW\""
+                    } else {
+                        "layout = \"NHWC\""
+                    });
+                }
+                if channels != self.recipe.channels {
+                    changes.push(if channels == Channels::Gray {
+                        "channels = \"GRAY\""
+                    } else {
+                        "channels = \"RGB\""
+                    });
+                }
+                return Some(format!("set {} in the recipe", changes.join(" and ")));
             }
         }
-        "; set resize and crop in the recipe (and layout, where the order differs)".to_owned()
+        Some("set resize and crop in the recipe (and layout, where the order differs)".to_owned())
     }
 
     fn size_of(&self, found: &[usize]) -> (usize, usize) {
@@ -130,9 +132,7 @@ impl Samples for Images {
             self.fit(&found).and_then(|shape| value.reshaped(&shape)).ok_or_else(|| DataError::Shape {
                 sample: id.to_owned(),
                 input: self.input.name.clone(),
-                wanted: self.input.shape_text(),
-                found: shape::text(&found),
-                advice: self.advice(&found),
+                misfit: Box::new(shape::misfit(&found, &self.input, self.advice(&found))),
             })?;
         Ok(vec![(self.input.name.clone(), value)])
     }

@@ -74,9 +74,7 @@ impl Samples for Files {
                 return Err(DataError::Shape {
                     sample: id.to_owned(),
                     input: input.name.clone(),
-                    wanted: input.shape_text(),
-                    found: shape::text(&header.shape),
-                    advice: shape::advice(&header.shape, input),
+                    misfit: Box::new(shape::misfit(&header.shape, input, None)),
                 });
             };
             let bytes = array.read().map_err(DataError::read(path))?;

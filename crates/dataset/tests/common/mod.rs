@@ -64,7 +64,7 @@ pub(crate) fn golden(name: &str) -> Vec<u8> {
 
 /// An NPY file, version 1.
 pub(crate) fn npy(descr: &str, fortran: bool, shape: &[usize], data: &[u8]) -> Vec<u8> {
-    let dims: String = shape.iter().map(|d| format!("{d},")).collect();
+    let dims = shape.iter().fold(String::new(), |text, d| text + &d.to_string() + ",");
     let order = if fortran { "True" } else { "False" };
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': ({dims}), }}");
     text.push_str(&" ".repeat(64 - (10 + text.len() + 1) % 64));
