@@ -267,21 +267,49 @@ impl Graph {
         }
     }
 
+    /// Whether the name means something of this graph's own.
+    fn defines(&self, name: &str) -> bool {
+        self.initializers.contains_key(name) || self.producers.contains_key(name) || self.is_input(name)
+    }
+
+    /// Whether `new` would not reach every place in this subgraph that captures `old`.
+    pub(crate) fn hides(&self, old: &str, new: &str) -> bool {
+        if self.defines(old) || !self.captures().iter().any(|n| n == old) {
+            return false;
+        }
+        self.defines(new) || self.nodes().any(|(_, n)| n.subgraphs().any(|(_, g)| g.hides(old, new)))
+    }
+
+    /// Makes everything in this subgraph that captures `old` capture `new`.
+    pub(crate) fn rename_captured(&mut self, old: &str, new: &str) {
+        if self.defines(old) {
+            return;
+        }
+        for node in self.nodes.iter_mut().flatten() {
+            for input in node.inputs.iter_mut().filter(|n| *n == old) {
+                new.clone_into(input);
+            }
+            node.rename_captured(old, new);
+        }
+        for output in self.outputs.iter_mut().filter(|v| v.name == old) {
+            new.clone_into(&mut output.name);
+        }
+        self.reindex();
+    }
+
     /// Names that this graph, used as a subgraph, reads from the graphs around it; each once, in order.
     pub fn captures(&self) -> Vec<String> {
         let mut names = indexmap::IndexSet::new();
-        let local =
-            |n: &str| self.initializers.contains_key(n) || self.producers.contains_key(n) || self.is_input(n);
         for (_, node) in self.nodes() {
             let inner = node.subgraphs().flat_map(|(_, g)| g.captures());
             for name in node.inputs.iter().cloned().chain(inner) {
-                if !name.is_empty() && !local(&name) {
+                if !name.is_empty() && !self.defines(&name) {
                     names.insert(name);
                 }
             }
         }
         for output in &self.outputs {
-            if !local(&output.name) {
+            if !self.defines(&output.name) {
                 names.insert(output.name.clone());
             }
         }

@@ -1,5 +1,6 @@
 //! Reading a model: mapped, decoded without copying weights, checked.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -101,7 +102,14 @@ impl Graph {
         let outputs = boundary(message.output);
         let mut graph = Self::new(&message.name, inputs, outputs, initializers, nodes);
         graph.doc_string = message.doc_string;
-        graph.types = boundary(message.value_info).into_iter().map(|v| (v.name, v.ty)).collect();
+        // Everything else says its type itself, and twice would be once too often.
+        let outputs: HashSet<&str> = graph.outputs.iter().map(|v| v.name.as_str()).collect();
+        let types = boundary(message.value_info)
+            .into_iter()
+            .filter(|v| graph.producers.contains_key(&v.name) && !outputs.contains(v.name.as_str()))
+            .map(|v| (v.name, v.ty))
+            .collect();
+        graph.types = types;
         graph.annotations = message.quantization_annotation;
         graph.metadata = message.metadata_props.into_iter().map(|p| (p.key, p.value)).collect();
         graph.sort();

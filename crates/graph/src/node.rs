@@ -169,6 +169,15 @@ impl Node {
         })
     }
 
+    /// Makes what the subgraphs capture as `old` be captured as `new`.
+    pub(crate) fn rename_captured(&mut self, old: &str, new: &str) {
+        for attribute in self.attributes.values_mut() {
+            if let Attribute::Graph(graph) = attribute {
+                graph.rename_captured(old, new);
+            }
+        }
+    }
+
     /// How messages call this node: its name, or its operator and first output where it has none.
     pub fn label(&self) -> String {
         let op = if self.domain.is_empty() {

@@ -38,6 +38,8 @@ impl Graph {
         }
         sorted.extend(self.order.iter().enumerate().filter(|(i, _)| !done[*i]).map(|(_, id)| *id));
         self.order = sorted;
+        // Uses are listed in the order of execution.
+        self.reindex();
     }
 
     /// Gives inserted nodes their places and drops removed ones, in linear time.
@@ -103,7 +105,11 @@ impl Graph {
                     return fail(node.label(), format!("it makes {output:?}, which exists already"));
                 }
                 if self.producers.get(output) != Some(&id) {
-                    return fail(node.label(), format!("the index of producers does not know {output:?}"));
+                    let reason = match self.producer(output).filter(|(_, n)| n.outputs.contains(output)) {
+                        Some((_, other)) => format!("it makes {output:?}, and so does {}", other.label()),
+                        None => format!("the index of producers does not know {output:?}"),
+                    };
+                    return fail(node.label(), reason);
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! The only way to edit a graph: a patch says what to change, one place applies it and keeps the indices.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::{Attribute, Graph, GraphError, Node, NodeId, Tensor, TensorType, ValueInfo, ValueType};
 
 /// A set of edits that is applied as a whole or not at all.
@@ -58,7 +60,7 @@ impl Patch {
         self
     }
 
-    /// Makes every node that reads `old` read `new` instead. Graph outputs keep their names: patches that bypass the
+    /// Makes every node that reads `old` read `new` instead, also inside subgraphs. Graph outputs keep their names: patches that bypass the
     /// producer of an output rename with [`Patch::set_output`].
     pub fn redirect(&mut self, old: impl Into<String>, new: impl Into<String>) -> &mut Self {
         self.redirect.push((old.into(), new.into()));
@@ -125,7 +127,8 @@ impl Graph {
     /// Applies a patch on behalf of `pass`. Call [`Graph::sort`] and [`Graph::check`] when the pass is over, as
     /// [`crate::run_rule`] does.
     ///
-    /// Fails without any change when the patch names a node that is not there, or makes a tensor twice.
+    /// Fails without any change when the patch names a node that is not there, makes a tensor twice, or redirects a name
+    /// into a subgraph where the new one means something else.
     pub fn apply(&mut self, pass: &str, patch: Patch) -> Result<(), GraphError> {
         self.validate(&patch).map_err(|reason| GraphError::Patch { pass: pass.into(), reason })?;
         for (node, attribute, value) in patch.attributes {
@@ -148,9 +151,10 @@ impl Graph {
         // Redirections concern the nodes that were there before: inserted ones say themselves what they read.
         for (old, new) in patch.redirect {
             for user in self.uses(&old).to_vec() {
-                if let Some(index) = user.input {
-                    self.edit(user.node, |n| n.inputs[index].clone_from(&new));
-                }
+                self.edit(user.node, |n| match user.input {
+                    Some(index) => n.inputs[index].clone_from(&new),
+                    None => n.rename_captured(&old, &new),
+                });
             }
         }
         for (anchor, node) in patch.insert {
@@ -170,11 +174,19 @@ impl Graph {
                 None => drop(self.initializers.shift_remove(&name)),
             }
         }
+        // Removing from an ordered map moves all that follows, so that is done once.
+        let mut forgotten = HashSet::new();
         for (name, ty) in patch.types {
             match ty {
-                Some(t) => drop(self.types.insert(name, ValueType::Tensor(t))),
-                None => drop(self.types.shift_remove(&name)),
+                Some(t) => {
+                    forgotten.remove(&name);
+                    self.types.insert(name, ValueType::Tensor(t));
+                }
+                None => drop(forgotten.insert(name)),
             }
+        }
+        if !forgotten.is_empty() {
+            self.types.retain(|name, _| !forgotten.contains(name));
         }
         if let Some((inputs, outputs)) = patch.boundary {
             (self.inputs, self.outputs) = (inputs, outputs);
@@ -200,13 +212,72 @@ impl Graph {
                 return Err(format!("node {} has no output {index}", id.0));
             }
         }
-        for (_, node) in &patch.insert {
-            for output in node.outputs.iter().filter(|o| !o.is_empty()) {
-                let made = self.producers.get(output).is_some_and(|p| {
-                    !patch.remove.contains(p) && !patch.outputs.iter().any(|(n, ..)| n == p)
-                });
-                if made || self.initializers.contains_key(output) || self.is_input(output) {
-                    return Err(format!("{} makes {output:?}, which exists already", node.label()));
+        for (old, new) in &patch.redirect {
+            for (_, node) in self.consumers(old) {
+                if node.subgraphs().any(|(_, g)| g.hides(old, new)) {
+                    return Err(format!(
+                        "{} captures {old:?} in a subgraph which has a {new:?} of its own",
+                        node.label()
+                    ));
+                }
+            }
+        }
+        self.validate_names(patch)
+    }
+
+    /// Every name must have one source after the patch: a node, an initializer or an input.
+    fn validate_names(&self, patch: &Patch) -> Result<(), String> {
+        let removed: HashSet<NodeId> = patch.remove.iter().copied().collect();
+        let renamed: HashMap<(NodeId, usize), &str> =
+            patch.outputs.iter().map(|(n, i, name)| ((*n, *i), name.as_str())).collect();
+        let constants: HashMap<&str, bool> =
+            patch.initializers.iter().map(|(name, t)| (name.as_str(), t.is_some())).collect();
+        let inputs = patch.boundary.as_ref().map_or(&self.inputs, |(inputs, _)| inputs);
+
+        let mut freed: HashSet<&str> = HashSet::new();
+        for id in &patch.remove {
+            freed.extend(self.node(*id).into_iter().flat_map(|n| &n.outputs).map(String::as_str));
+        }
+        for (id, index, _) in &patch.outputs {
+            freed.extend(self.node(*id).and_then(|n| n.output(*index)));
+        }
+        let is_constant =
+            |name: &str| constants.get(name).copied().unwrap_or_else(|| self.initializers.contains_key(name));
+        let is_made = |name: &str| self.producers.contains_key(name) && !freed.contains(name);
+
+        let mut made: HashSet<&str> = HashSet::new();
+        let from_renames = patch.outputs.iter().filter_map(|(id, index, _)| {
+            let name = *renamed.get(&(*id, *index))?;
+            let node = self.node(*id).filter(|_| !removed.contains(id))?;
+            Some((node, (*id, *index), name))
+        });
+        let mut seen: HashSet<(NodeId, usize)> = HashSet::new();
+        let from_renames =
+            from_renames.filter(|(_, place, _)| seen.insert(*place)).map(|(node, _, name)| (node, name));
+        let from_inserts =
+            patch.insert.iter().flat_map(|(_, node)| node.outputs.iter().map(move |o| (node, o.as_str())));
+        for (node, name) in from_renames.chain(from_inserts).filter(|(_, name)| !name.is_empty()) {
+            let taken = is_made(name)
+                || is_constant(name)
+                || inputs.iter().any(|v| v.name == name)
+                || !made.insert(name);
+            if taken {
+                return Err(format!("{} makes {name:?}, which exists already", node.label()));
+            }
+        }
+        for (name, _) in patch.initializers.iter().filter(|(_, t)| t.is_some()) {
+            if is_constant(name) && (is_made(name) || inputs.iter().any(|v| v.name == *name)) {
+                return Err(format!("initializer {name:?} is set, but a tensor of this name exists already"));
+            }
+        }
+        if patch.boundary.is_some() {
+            let mut names = HashSet::new();
+            for input in inputs {
+                let name = input.name.as_str();
+                if !names.insert(name) || is_made(name) || made.contains(name) || is_constant(name) {
+                    return Err(format!(
+                        "input {name:?} is declared, but a tensor of this name exists already"
+                    ));
                 }
             }
         }
