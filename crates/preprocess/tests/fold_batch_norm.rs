@@ -29,17 +29,22 @@ fn batch_norm(builder: Builder, x: &str, y: &str, prefix: &str) -> Builder {
     builder.node_with("BatchNormalization", &inputs, &[y], &[("epsilon", 1e-3f32.into())])
 }
 
-/// One convolution with a normalization behind it.
-fn conv(
+struct Case {
     transposed: bool,
     rank: usize,
     group: usize,
+    /// Input channels of one group.
     rows: usize,
+    /// Output channels of one group.
     columns: usize,
     kernel: usize,
     bias: bool,
     seed: u64,
-) -> Model {
+}
+
+/// One convolution with a normalization behind it.
+fn conv(case: &Case) -> Model {
+    let Case { transposed, rank, group, rows, columns, kernel, bias, seed } = *case;
     let (input, output) = (group * rows, group * columns);
     let mut dims = if transposed { vec![input, columns] } else { vec![output, rows] };
     dims.extend(std::iter::repeat_n(kernel, rank));
@@ -71,7 +76,7 @@ proptest! {
     ) {
         // The engine has transposed convolutions over two dimensions.
         let rank = if transposed { 2 } else { rank };
-        let model = conv(transposed, rank, group, rows, columns, kernel, bias, seed);
+        let model = conv(&Case { transposed, rank, group, rows, columns, kernel, bias, seed });
         let after = prepared(&model);
         prop_assert_eq!(after.model.graph.node_count(), 1);
         prop_assert_eq!(after.model.graph.initializers().count(), 2);

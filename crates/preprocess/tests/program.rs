@@ -58,7 +58,7 @@ impl Place {
 }
 
 /// A convolution with a normalization, on images of which these dimensions are known.
-fn model(dims: [Dim; 4]) -> Model {
+fn model(dims: &[Dim; 4]) -> Model {
     let ty = ValueType::Tensor(TensorType { dtype: DataType::Float, shape: Some(dims.to_vec()) });
     let channels = |v: f32| Tensor::f32(&[3], &[v; 3]);
     Builder::new()
@@ -78,7 +78,7 @@ fn named(name: &str) -> Dim {
 }
 
 fn plain() -> Model {
-    model([named("N"), Dim::Known(2), Dim::Known(8), Dim::Known(8)])
+    model(&[named("N"), Dim::Known(2), Dim::Known(8), Dim::Known(8)])
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn unknown_options_and_dimensions_are_usage_errors() {
 #[test]
 fn dynamic_dimensions_are_named_with_the_flag_that_fixes_them() {
     let place = Place::new();
-    let path = place.write("m.onnx", &model([named("N"), Dim::Known(2), named("height"), Dim::Unknown]));
+    let path = place.write("m.onnx", &model(&[named("N"), Dim::Known(2), named("height"), Dim::Unknown]));
     let (code, said) = place.run(&path, &[]);
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("dimension 2 of input \"image\" is dynamic (named \"height\")"), "{said}");
@@ -171,7 +171,7 @@ fn dynamic_dimensions_are_named_with_the_flag_that_fixes_them() {
 #[test]
 fn shapes_are_fixed_by_input_too() {
     let place = Place::new();
-    let path = place.write("m.onnx", &model([named("N"), Dim::Known(2), named("H"), Dim::Unknown]));
+    let path = place.write("m.onnx", &model(&[named("N"), Dim::Known(2), named("H"), Dim::Unknown]));
     let (code, said) = place.run(&path, &["--set", "fix_shapes.image=[4, 0, 8, 8]"]);
     assert_eq!(code, 0, "{said}");
     let written = Model::load(&place.path("out").join("model.onnx")).unwrap();

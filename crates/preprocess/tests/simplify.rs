@@ -245,38 +245,41 @@ proptest! {
             let (na, nc) = (format!("a{i}"), format!("c{i}"));
             let list = |v: &[i64]| Tensor::i64(&[v.len()], v);
             let perm = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]][*how];
-            let mut nodes: Vec<(&str, Vec<String>, Vec<(&str, Attribute)>)> = Vec::new();
-            match op {
+            let mut attributes: Vec<(&str, Attribute)> = Vec::new();
+            let mut more: Vec<String> = Vec::new();
+            let op = match op {
                 0 => {
-                    nodes.push(("Transpose", vec![], vec![("perm", perm.to_vec().into())]));
+                    attributes.push(("perm", perm.to_vec().into()));
                     dims = perm.iter().map(|p| dims[*p as usize]).collect();
+                    "Transpose"
                 }
                 1 => {
                     if how % 2 == 0 { dims.swap(1, 2); }
                     b = b.constant(&param, list(&[dims[0] as i64, -1, dims[2] as i64]));
-                    nodes.push(("Reshape", vec![param], vec![]));
+                    more.push(param);
+                    "Reshape"
                 }
                 2 => {
                     let pad = (how % 2) as i64;
                     b = b.constant(&param, list(&[0, 0, 0, 0, 0, pad]));
-                    nodes.push(("Pad", vec![param], vec![]));
+                    more.push(param);
                     dims[2] += pad as usize;
+                    "Pad"
                 }
                 3 => {
                     let end = (dims[1] - usize::from(how % 2 == 1 && dims[1] > 1)) as i64;
                     let (start, axis) = (format!("s{i}"), format!("x{i}"));
                     b = b.constant(&param, list(&[end])).constant(&start, list(&[0])).constant(&axis, list(&[-2]));
-                    nodes.push(("Slice", vec![start, param, axis], vec![]));
+                    more.extend([start, param, axis]);
                     dims[1] = end as usize;
+                    "Slice"
                 }
-                4 => nodes.push(("Identity", vec![], vec![])),
-                _ => nodes.push(("Neg", vec![], vec![])),
-            }
-            for (op, more, attributes) in nodes {
-                for (from, to) in [(&a, &na), (&c, &nc)] {
-                    let inputs: Vec<&str> = std::iter::once(from.as_str()).chain(more.iter().map(String::as_str)).collect();
-                    b = b.node_with(op, &inputs, &[to], &attributes);
-                }
+                4 => "Identity",
+                _ => "Neg",
+            };
+            for (from, to) in [(&a, &na), (&c, &nc)] {
+                let inputs: Vec<&str> = std::iter::once(from).chain(&more).map(String::as_str).collect();
+                b = b.node_with(op, &inputs, &[to], &attributes);
             }
             (a, c) = (na, nc);
         }
