@@ -76,3 +76,13 @@ impl Bounds {
         if missed.is_empty() { Ok(()) } else { Err(Failure::check(missed.join("\n"))) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shiftwise_stage::{Reader, Stage, options::assert_config_matches};
+
+    #[test]
+    fn options_match_the_table() {
+        assert_config_matches::<super::Bounds>(Reader::Stage(Stage::Evaluate));
+    }
+}

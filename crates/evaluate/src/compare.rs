@@ -82,9 +82,7 @@ impl Comparer<'_> {
         all.sort_by_key(|(index, _)| *index);
         let outcomes = all.into_iter().map(|(_, outcome)| outcome).collect::<Result<Vec<_>, _>>()?;
         if outcomes.len() < self.dataset.len() {
-            let text = format!("stopped after {} of {} samples", outcomes.len(), self.dataset.len());
-            return Err(Failure::interrupted(format!("{text}; nothing was written"))
-                .with_help("run the same command again; an evaluation begins anew"));
+            return Err(interrupted(&format!("after {} of {} samples", outcomes.len(), self.dataset.len())));
         }
         Ok(outcomes)
     }
@@ -161,4 +159,10 @@ impl Comparer<'_> {
 /// A shape without its ones.
 fn effective(value: &Value) -> Vec<usize> {
     value.shape().iter().copied().filter(|d| *d != 1).collect()
+}
+
+/// There is no checkpoint: an evaluation is short, and begins anew.
+pub(crate) fn interrupted(when: &str) -> Failure {
+    Failure::interrupted(format!("stopped {when}; nothing was written"))
+        .with_help("run the same command again; it begins anew")
 }

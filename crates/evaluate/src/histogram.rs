@@ -29,7 +29,7 @@ pub(crate) fn svg(values: &[f64]) -> Option<String> {
     let base = HEIGHT - BOTTOM;
     let step = (high - low) / BINS as f64;
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n"
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n"
     );
     for (i, count) in counts.iter().enumerate().filter(|(_, c)| **c > 0) {
         let bar = *count as f64 / most as f64 * height;

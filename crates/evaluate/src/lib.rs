@@ -119,7 +119,9 @@ fn inputs(
     let hashes: Vec<Fingerprint> = (0..dataset.len())
         .into_par_iter()
         .map(|i| {
-            context.interrupt.check(|| "nothing was written".to_owned())?;
+            if context.interrupt.requested() {
+                return Err(compare::interrupted("before the first sample"));
+            }
             Ok(dataset.fingerprint(i)?)
         })
         .collect::<Result<_, Failure>>()?;

@@ -45,7 +45,7 @@ pub struct Skipped {
 /// A model, and how often it is right.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
-    /// A short name, unique in this report.
+    /// A short name; the whole path where two models would have the same.
     pub name: String,
     /// What the user named.
     pub path: String,

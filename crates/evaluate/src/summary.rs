@@ -13,7 +13,7 @@ const EXAMPLES: usize = 20;
 /// A model by its names.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// A short name, unique in the report.
+    /// A short name.
     pub name: String,
     /// What the user named.
     pub path: String,
