@@ -60,6 +60,9 @@ struct Item<'m> {
     outputs: Vec<Option<&'m str>>,
 }
 
+/// A group that has a step: whether it was computed in advance, and what is shown after it.
+type Kept<'m> = (Item<'m>, bool, Vec<(TensorId, &'m str)>);
+
 /// Makes the plan of a model without unsupported nodes.
 pub(crate) fn plan(model: &Model, watch: &Watch) -> Result<Plan, EngineError> {
     let graph = &model.graph;
@@ -110,7 +113,7 @@ fn watched<'m>(model: &'m Model, watch: &'m Watch) -> Result<BTreeSet<&'m str>, 
                 } else if graph.producer(name).is_some() {
                     continue;
                 } else {
-                    return Err(EngineError::UnknownTensor { name: name.clone(), hint: String::new() });
+                    return Err(EngineError::UnknownTensor { name: name.clone() });
                 };
                 return Err(EngineError::NotComputed { name: name.clone(), what });
             }
@@ -167,8 +170,7 @@ fn assemble<'m>(
     let graph = &model.graph;
     let mut names: Vec<String> = Vec::new();
     let mut ws = Workspace::default();
-    // Per item: whether it was computed in advance.
-    let mut kept: Vec<(Item<'m>, bool, Vec<(TensorId, &'m str)>)> = Vec::new();
+    let mut kept: Vec<Kept<'m>> = Vec::new();
     for item in items {
         let folded = fold(&item, &mut constants, &mut ws);
         let mut shown = Vec::new();
@@ -201,7 +203,7 @@ fn assemble<'m>(
         .iter()
         .chain(graph.outputs())
         .map(|v| v.name.as_str())
-        .chain(constants.iter().map(|(k, _)| *k).collect::<BTreeSet<_>>())
+        .chain(constants.keys().copied().collect::<BTreeSet<_>>())
         .collect();
     let mut steps = Vec::with_capacity(kept.len());
     for (i, (item, folded, shown)) in kept.into_iter().enumerate() {

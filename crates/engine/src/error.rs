@@ -31,12 +31,10 @@ pub enum EngineError {
         nodes: Vec<Unsupported>,
     },
     /// A watched name is not a tensor of the graph.
-    #[error("watch tensor {name:?}: the graph has no such tensor{hint}")]
+    #[error("watch tensor {name:?}: the graph has no such tensor")]
     UnknownTensor {
         /// The name.
         name: String,
-        /// A suggestion, or empty.
-        hint: String,
     },
     /// A watched name is an input or a constant, which runs do not show.
     #[error("watch tensor {name:?}: it is {what}, known without a run; only what nodes compute is shown")]
@@ -76,5 +74,5 @@ pub enum EngineError {
 }
 
 fn list(nodes: &[Unsupported]) -> String {
-    nodes.iter().map(|n| format!("\n  {n}")).collect()
+    nodes.iter().fold(String::new(), |list, n| list + "\n  " + &n.to_string())
 }

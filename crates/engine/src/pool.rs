@@ -65,6 +65,12 @@ impl Workspace {
         }
     }
 
+    /// The most floats that were ever in use at once.
+    #[cfg(test)]
+    pub(crate) fn peak(&self) -> usize {
+        self.pool.peak
+    }
+
     /// Forgets what the last run still held when it ended: its outputs went to the caller.
     pub(crate) fn end_run(&mut self) {
         self.pool.live = 0;

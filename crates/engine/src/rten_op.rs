@@ -78,6 +78,9 @@ pub(crate) fn compile(node: &Node, opset: i64) -> Outcome<Kernel> {
     if node.outputs.len() > allowed.outputs.len() {
         return Err(format!("it has {} outputs, more than its operator", node.outputs.len()));
     }
+    if op == "GRU" && node.int("linear_before_reset").unwrap_or(0) == 0 {
+        return Err("linear_before_reset = 0 is not supported".into());
+    }
     let model = load(node, opset)?;
     Ok(Box::new(move |args, _| run(&model, allowed, args).map_err(|e| format!("{op}: {e}", op = allowed.op))))
 }

@@ -86,7 +86,9 @@ impl EmbeddedSession {
                 if let Some(value) = slots[*slot].value()
                     && visit(*id, value) == Flow::Stop
                 {
-                    slots.into_iter().for_each(|held| recycle(held, ws));
+                    for held in slots {
+                        recycle(held, ws);
+                    }
                     return Ok(Vec::new());
                 }
             }
@@ -176,5 +178,45 @@ impl Session for EmbeddedSession {
         ws.end_run();
         self.idle().push(ws);
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Watch, compile};
+    use shiftwise_graph::{Builder, Model};
+
+    const LEN: usize = 1000;
+
+    /// A chain in which every tensor has two readers, so that nothing is computed in place.
+    fn chain(length: usize) -> Model {
+        let mut builder = Builder::new().input("t0", &[LEN]);
+        for i in 0..length {
+            let (from, half, to) = (format!("t{i}"), format!("h{i}"), format!("t{}", i + 1));
+            builder = builder.node("Neg", &[&from], &[&half]).node("Max", &[&from, &half], &[&to]);
+        }
+        builder.build(&[(&format!("t{length}"), &[LEN])], 13)
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_depth() {
+        for watch in [Watch::None, Watch::All] {
+            let session = EmbeddedSession::new(compile::plan(&chain(50), &watch).unwrap());
+            let feeds = [("t0".to_string(), Value::f32(&[LEN], vec![1.0; LEN]))];
+            let mut seen = 0;
+            for _ in 0..3 {
+                session
+                    .run(&feeds, &mut |_, _| {
+                        seen += 1;
+                        Flow::Continue
+                    })
+                    .unwrap();
+            }
+            assert_eq!(seen, if watch == Watch::All { 300 } else { 0 });
+            let idle = session.idle();
+            assert_eq!(idle.len(), 1, "one run at a time needs one workspace");
+            assert!(idle[0].peak() <= 3 * LEN, "{} floats at once", idle[0].peak());
+        }
     }
 }

@@ -73,6 +73,9 @@ impl Window {
             (None, Some(k)) => k,
             (None, None) => return Err("it has no attribute kernel_shape".into()),
         };
+        if kernel.contains(&0) {
+            return Err(format!("a kernel of size {kernel:?} has no elements"));
+        }
         let pair = |values: Option<&[usize]>, default: usize, what: &str| match values {
             None => Ok([default; 2]),
             Some([w]) if rank == 1 => Ok([default, *w]),
@@ -232,6 +235,9 @@ fn run(
         None => conv.forward(x, weight, bias, limits, &mut out, &mut ws.kernels),
         Some((at, epsilon)) => {
             let (scale, shift) = norm::factors(args, at, c_out, epsilon)?;
+            if x.is_empty() {
+                return Err("its input is empty".into());
+            }
             // An image at a time, so that it is still in the cache.
             let one = Conv2d { batch: 1, ..conv };
             let (from, to) = (one.input_len().max(1), one.output_len().max(1));

@@ -47,7 +47,8 @@ pub(super) fn range(_: Cx<'_>) -> Outcome<Kernel> {
         ($variant:ident, $ty:ty, $($v:expr),*) => {{
             let [start, limit, delta] = [$($v.first().copied().ok_or("a limit is empty")?),*];
             let steps = ((limit as f64 - start as f64) / delta as f64).ceil();
-            if !(steps <= 1e9) {
+            // NaN, from a step of zero, is refused too.
+            if steps.is_nan() || steps > 1e9 {
                 return Err(format!("from {start} to {limit} by {delta} are too many elements"));
             }
             let n = steps.max(0.0) as usize;

@@ -3,6 +3,8 @@
 //! One file a family. A compile function parses attributes and chooses the semantics of the model's opset; the kernel
 //! that it returns checks types and shapes of what it gets and never panics on them.
 
+#![allow(clippy::unnecessary_wraps, reason = "operators have one signature, also those that refuse nothing")]
+
 mod binary;
 mod cast;
 mod conv;

@@ -22,6 +22,8 @@ enum Coordinate {
 
 #[derive(Clone, Copy)]
 enum Nearest {
+    /// What was done before there was a choice: up where the axis shrinks, down where it grows.
+    Simple,
     RoundPreferFloor,
     RoundPreferCeil,
     Floor,
@@ -63,7 +65,7 @@ pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         other => return refuse(&format!("coordinate_transformation_mode {other:?}")),
     };
     let nearest = match cx.text_or("nearest_mode", "round_prefer_floor") {
-        _ if old => Nearest::Floor,
+        _ if old => Nearest::Simple,
         "round_prefer_floor" => Nearest::RoundPreferFloor,
         "round_prefer_ceil" => Nearest::RoundPreferCeil,
         "floor" => Nearest::Floor,
@@ -108,19 +110,15 @@ fn target(op: &Resize, args: &Args<'_>, shape: &[usize]) -> Outcome<Vec<(usize, 
     }
     for (i, axis) in axes.into_iter().enumerate() {
         let n = shape[axis];
-        all[axis] = match &sizes {
-            Some(sizes) => {
-                let m =
-                    usize::try_from(sizes[i]).map_err(|_| format!("a size of {} is not valid", sizes[i]))?;
-                (m, if n == 0 { 1.0 } else { m as f32 / n as f32 })
+        all[axis] = if let Some(sizes) = &sizes {
+            let m = usize::try_from(sizes[i]).map_err(|_| format!("a size of {} is not valid", sizes[i]))?;
+            (m, if n == 0 { 1.0 } else { m as f32 / n as f32 })
+        } else {
+            let m = (n as f32 * scales[i]).floor();
+            if !(scales[i] > 0.0 && m < 1e9) {
+                return Err(format!("a scale of {} is not valid", scales[i]));
             }
-            None => {
-                let m = (n as f32 * scales[i]).floor();
-                if !(scales[i] > 0.0 && m < 1e9) {
-                    return Err(format!("a scale of {} is not valid", scales[i]));
-                }
-                (m as usize, scales[i])
-            }
+            (m as usize, scales[i])
         };
     }
     Ok(all)
@@ -146,7 +144,7 @@ fn run(op: &Resize, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Vec<Valu
         let outer = count(&now[..axis])?;
         let mut out = ws.floats(outer * m * inner);
         let places: Vec<f32> = (0..m).map(|i| op.coordinate.of(i, now[axis], m, scale)).collect();
-        along(op, held.as_deref().unwrap_or(x), &places, now[axis], inner, &mut out);
+        along(op, held.as_deref().unwrap_or(x), &places, scale, [now[axis], inner], &mut out);
         now[axis] = m;
         if let Some(old) = held.replace(out) {
             ws.recycle_floats(old);
@@ -186,8 +184,15 @@ impl Coordinate {
 }
 
 impl Nearest {
-    fn of(self, x: f32, n: usize) -> usize {
+    fn of(self, x: f32, n: usize, scale: f32) -> usize {
         let rounded = match self {
+            Self::Simple => {
+                if scale < 1.0 {
+                    x.ceil()
+                } else {
+                    x.floor()
+                }
+            }
             Self::RoundPreferFloor => (x - 0.5).ceil(),
             Self::RoundPreferCeil => (x + 0.5).floor(),
             Self::Floor => x.floor(),
@@ -198,10 +203,10 @@ impl Nearest {
 }
 
 /// Resizes the middle of `[outer, n, inner]` to the given places.
-fn along(op: &Resize, x: &[f32], places: &[f32], n: usize, inner: usize, out: &mut [f32]) {
+fn along(op: &Resize, x: &[f32], places: &[f32], scale: f32, [n, inner]: [usize; 2], out: &mut [f32]) {
     let (from, to) = (n * inner, places.len() * inner);
     if !op.linear {
-        let table: Vec<usize> = places.iter().map(|p| op.nearest.of(*p, n)).collect();
+        let table: Vec<usize> = places.iter().map(|p| op.nearest.of(*p, n, scale)).collect();
         for (x, out) in x.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
             if inner == 1 {
                 out.iter_mut().zip(&table).for_each(|(o, i)| *o = x[*i]);

@@ -100,13 +100,12 @@ pub(super) fn split(cx: Cx<'_>) -> Outcome<Kernel> {
             Some(sizes) => Some(sizes.clone()),
             None => args.optional_ints(1)?,
         };
-        let sizes: Vec<usize> = match given {
-            Some(sizes) => sizes.iter().map(|s| usize::try_from(*s).unwrap_or(usize::MAX)).collect(),
-            None => {
-                // The last part is the smaller one where they cannot be equal.
-                let each = size.div_ceil(parts.max(1));
-                (0..parts).map(|i| each.min(size.saturating_sub(i * each))).collect()
-            }
+        let sizes: Vec<usize> = if let Some(sizes) = given {
+            sizes.iter().map(|s| usize::try_from(*s).unwrap_or(usize::MAX)).collect()
+        } else {
+            // The last part is the smaller one where they cannot be equal.
+            let each = size.div_ceil(parts.max(1));
+            (0..parts).map(|i| each.min(size.saturating_sub(i * each))).collect()
         };
         let total = sizes.iter().try_fold(0usize, |a, b| a.checked_add(*b));
         if sizes.len() != parts || total != Some(size) {

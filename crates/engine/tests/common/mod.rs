@@ -9,7 +9,7 @@ use npyz::{DType, NpyFile, Order};
 use shiftwise_graph::Value;
 
 /// Tells why a test did nothing.
-pub fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     // The one way a test can say so.
     #[allow(clippy::print_stderr)]
     {
@@ -18,7 +18,7 @@ pub fn skipped(why: &str) {
 }
 
 /// The interpreter with onnx and onnxruntime.
-pub fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let named = std::env::var_os("SHIFTWISE_PYTHON").map(PathBuf::from);
     let python = named.or_else(|| Some(workspace().parent()?.join("pyenv/bin/python")))?;
     let works = Command::new(&python).args(["-c", "import onnx, onnxruntime"]).output();
@@ -30,7 +30,7 @@ pub fn python() -> Option<PathBuf> {
 }
 
 /// Runs a script of `tests/oracle`.
-pub fn oracle(python: &Path, script: &str, args: &[&str]) {
+pub(crate) fn oracle(python: &Path, script: &str, args: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(script);
     let output = Command::new(python).arg(script).args(args).output().expect("python starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -42,7 +42,7 @@ fn workspace() -> PathBuf {
 
 /// A reference model, where there are any.
 #[allow(dead_code, reason = "each test file takes its part of the module")]
-pub fn model(name: &str) -> Option<PathBuf> {
+pub(crate) fn model(name: &str) -> Option<PathBuf> {
     let named = std::env::var_os("SHIFTWISE_TEST_DATA").map(PathBuf::from);
     let folder = named.or_else(|| Some(workspace().parent()?.join("shared")))?;
     let path = folder.join("models").join(name);
@@ -54,7 +54,7 @@ pub fn model(name: &str) -> Option<PathBuf> {
 }
 
 /// Reads a `.npy` file.
-pub fn npy(path: &Path) -> Value {
+pub(crate) fn npy(path: &Path) -> Value {
     let bytes = std::fs::read(path).expect("a file");
     let file = NpyFile::new(&bytes[..]).expect("an npy file");
     let shape: Vec<usize> = file.shape().iter().map(|d| *d as usize).collect();
@@ -100,7 +100,7 @@ fn floats(value: &Value) -> Option<Vec<f64>> {
 }
 
 /// The largest difference relative to the range of `want`; infinite where types, shapes or integers differ.
-pub fn difference(got: &Value, want: &Value) -> f64 {
+pub(crate) fn difference(got: &Value, want: &Value) -> f64 {
     if got.dtype() != want.dtype() || got.shape() != want.shape() {
         return f64::INFINITY;
     }
@@ -122,7 +122,7 @@ pub fn difference(got: &Value, want: &Value) -> f64 {
 }
 
 /// The names that a script wrote: inputs and outputs.
-pub fn names(folder: &Path) -> (Vec<String>, Vec<String>) {
+pub(crate) fn names(folder: &Path) -> (Vec<String>, Vec<String>) {
     let text = std::fs::read(folder.join("names.json")).expect("names");
     let json: serde_json::Value = serde_json::from_slice(&text).expect("json");
     let list = |key: &str| {
