@@ -23,23 +23,19 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let resolved = context.resolve::<NpuCheckConfig>(&Flags::new())?;
     let config = &resolved.options;
     let loaded = load_model(&args.model, &[Kind::Quantized])?;
-    match &args.output {
-        Some(output) => {
-            adjust(&loaded, output, config, resolved.config, context)?;
-            if args.strict { strict(&load_model(output, &[Kind::Quantized])?, config) } else { Ok(()) }
-        }
-        None => {
-            let mut violations = check(&loaded.model, config)?;
-            if args.strict {
-                violations.extend(contradictions(&loaded)?);
-            }
-            let failed = violations.len() as u64;
-            let report = Report::new(config, violations);
-            context.say(&report.text());
-            context.print_json(&report)?;
-            if args.strict { verdict(failed, &loaded.path) } else { Ok(()) }
-        }
+    if let Some(output) = &args.output {
+        adjust(&loaded, output, config, resolved.config, context)?;
+        return if args.strict { strict(output, config, context) } else { Ok(()) };
     }
+    let mut violations = check(&loaded.model, config)?;
+    if args.strict {
+        violations.extend(contradictions(&loaded)?);
+    }
+    let failed = violations.len() as u64;
+    let report = Report::new(config, violations);
+    context.say(&report.text());
+    context.print_json(&report)?;
+    if args.strict { verdict(failed, &loaded.path) } else { Ok(()) }
 }
 
 fn adjust(
@@ -102,9 +98,16 @@ fn pass_on(artifact: Option<&Artifact>, writer: &Writer) -> Result<(), Failure> 
     Ok(())
 }
 
-fn strict(loaded: &LoadedModel, config: &NpuCheckConfig) -> Result<(), Failure> {
-    let left = check(&loaded.model, config)?.len() + contradictions(loaded)?.len();
-    verdict(left as u64, &loaded.path)
+/// Checks what was written, now or by an earlier run.
+fn strict(output: &Path, config: &NpuCheckConfig, context: &Context) -> Result<(), Failure> {
+    let loaded = load_model(output, &[Kind::Quantized])?;
+    let mut left = check(&loaded.model, config)?;
+    left.extend(contradictions(&loaded)?);
+    let failed = left.len() as u64;
+    if failed > 0 {
+        context.say(&Report::new(config, left).text());
+    }
+    verdict(failed, output)
 }
 
 fn verdict(violations: u64, path: &Path) -> Result<(), Failure> {
