@@ -31,8 +31,9 @@ impl Workspace {
         let pool = &mut self.pool;
         pool.live += len;
         pool.peak = pool.peak.max(pool.live);
-        // A buffer up to an eighth too large is better than another one.
-        let fit = pool.free.range(len..=len + len / 8).next().map(|(k, _)| *k).filter(|_| len >= SMALL);
+        // A buffer up to twice as large is better than another one.
+        let fit =
+            pool.free.range(len..=len.saturating_mul(2)).next().map(|(k, _)| *k).filter(|_| len >= SMALL);
         if let Some(capacity) = fit
             && let Some(stack) = pool.free.get_mut(&capacity)
             && let Some(mut buffer) = stack.pop()
@@ -58,8 +59,8 @@ impl Workspace {
         let pool = &mut self.pool;
         pool.live = pool.live.saturating_sub(buffer.len());
         let capacity = buffer.capacity();
-        // What is free and what is in use together stay near the most that was ever in use.
-        if capacity >= SMALL && pool.free_len + capacity <= pool.peak * 2 {
+        // Sizes shrink from layer to layer, so that one free buffer of each comes to little more than the wavefront.
+        if capacity >= SMALL && pool.free_len + capacity <= pool.peak.saturating_mul(3) {
             pool.free_len += capacity;
             pool.free.entry(capacity).or_default().push(buffer);
         }
