@@ -116,3 +116,37 @@ impl Graph {
         Ok(graph)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Builder, Tensor, Weights};
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn weights_lie_inside_of_the_mapped_file() {
+        let weights = Tensor::f32(&[1000], &[0.5; 1000]);
+        let value = crate::Attribute::Tensor(Tensor::f32(&[50], &[2.0; 50]));
+        let model = Builder::new()
+            .input("x", &[1000])
+            .constant("w", weights)
+            .node("Mul", &["x", "w"], &["y"])
+            .node_with("Constant", &[], &["c"], &[("value", value)])
+            .build(&[("y", &[1000])], 13);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.onnx");
+        std::fs::write(&path, model.encode(&Weights::Inline).unwrap().model).unwrap();
+        let map = map_file(&path).unwrap();
+        let loaded = Model::from_bytes(map.clone()).unwrap();
+        let range = map.as_ptr_range();
+        for name in ["w", "c"] {
+            let raw = loaded.graph.constant(name).unwrap().raw().unwrap().as_ptr_range();
+            assert!(range.start <= raw.start && raw.end <= range.end, "{name} was copied");
+        }
+        // The map lives as long as the last tensor that borrows from it.
+        drop(map);
+        let tensor = loaded.graph.constant("w").unwrap().clone();
+        drop(loaded);
+        assert_eq!(tensor.to_f32().unwrap(), [0.5; 1000]);
+    }
+}

@@ -12,6 +12,8 @@ mod declared;
 mod dims;
 mod elementwise;
 mod fix;
+#[cfg(test)]
+mod fuzz;
 mod infer;
 mod linear;
 mod normalization;

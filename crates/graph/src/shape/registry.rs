@@ -43,6 +43,12 @@ pub(super) fn find(domain: &str, op_type: &str) -> Option<Infer> {
     quantization::CUSTOM.iter().find(|(d, op, _)| *d == domain && *op == op_type).map(|(.., f)| *f)
 }
 
+/// Every operator of the standard domain, in order.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = (&'static str, Infer)> {
+    STANDARD.iter().flat_map(|family| family.iter().copied())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
