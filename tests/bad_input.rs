@@ -1,0 +1,1 @@
+//! Bad input is refused, by name, with the documented exit code.

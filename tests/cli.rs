@@ -1,0 +1,1 @@
+//! The command line that recipes and people rely on.

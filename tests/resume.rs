@@ -1,0 +1,1 @@
+//! Collections and runs that are killed come to the same end.
