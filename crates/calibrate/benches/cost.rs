@@ -12,15 +12,15 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use shiftwise_artifact::stats::{Plan, STATS_FILE, TensorSpec, Working, seal};
+use shiftwise_artifact::stats::{Plan, STATS_FILE, TensorSpec, Working, seal_with};
 use shiftwise_artifact::{Fingerprint, peak_memory_bytes};
-use shiftwise_calibrate::{CalibrateConfig, Collector, tensors_to_collect};
+use shiftwise_calibrate::{CalibrateConfig, Collector, Outcome, tensors_to_collect};
 use shiftwise_dataset::{DataSpec, Dataset, Recipe, Source};
 use shiftwise_engine::{Engine, Flow, PrepareOptions, Session, Watch, embedded};
 use shiftwise_graph::Model;
 use shiftwise_stage::{Interrupt, Progress, input_specs};
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 /// Set in a child process whose peak memory is to be measured: `case,samples`.
 const CHILD: &str = "SHIFTWISE_BENCH_MEMORY_OF";
 
@@ -127,8 +127,10 @@ fn calibrate(setup: &Setup, threads: usize, dir: &Path) -> Duration {
         progress: &progress,
     };
     let todo = working.pending();
-    collector.run(&mut working, &todo).expect("a collection");
-    seal(&working, &dir.join(STATS_FILE)).expect("a sealed file");
+    let Outcome::Complete(accumulators) = collector.run(&mut working, &todo).expect("a collection") else {
+        unreachable!("nothing interrupts the benchmark")
+    };
+    seal_with(&working, &accumulators, &dir.join(STATS_FILE)).expect("a sealed file");
     let elapsed = start.elapsed();
     working.remove().expect("the working directory goes");
     elapsed
@@ -158,7 +160,7 @@ fn main() {
     );
     for case in cases() {
         let prepared = prepare(&case, dir.path());
-        let setup = set_up(&case, prepared, 50);
+        let setup = set_up(&case, prepared, 100);
         for threads in [1, cores] {
             bare(&setup, threads);
             let (mut plain, mut observed) = (Vec::new(), Vec::new());

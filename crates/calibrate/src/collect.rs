@@ -7,7 +7,7 @@ use clap::Args;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
-use shiftwise_artifact::stats::{Plan, STATS_FILE, TensorSpec, Working, seal};
+use shiftwise_artifact::stats::{Plan, STATS_FILE, TensorSpec, Working, seal_with};
 use shiftwise_artifact::{Error, Fingerprint, Input, Kind, work_dir};
 use shiftwise_dataset::Dataset;
 use shiftwise_engine::{PrepareOptions, Watch};
@@ -113,11 +113,14 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
         progress: &progress,
     };
     let todo = working.pending();
-    if collector.run(&mut working, &todo)? == Outcome::Interrupted {
-        let left = working.progress().pending;
-        return Err(Failure::interrupted(format!("stopped with {} to go", count(left, "sample")))
-            .with_help("run the same command again to go on"));
-    }
+    let accumulators = match collector.run(&mut working, &todo)? {
+        Outcome::Complete(accumulators) => accumulators,
+        Outcome::Interrupted => {
+            let left = working.progress().pending;
+            return Err(Failure::interrupted(format!("stopped with {} to go", count(left, "sample")))
+                .with_help("run the same command again to go on"));
+        }
+    };
     drop(progress);
 
     let skipped: BTreeSet<u64> = working.progress().skipped.into_iter().collect();
@@ -126,7 +129,7 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
     }
     let writer = pending.writer()?;
     let stats = writer.path(STATS_FILE)?;
-    seal(&working, &stats)?;
+    seal_with(&working, &accumulators, &stats)?;
     let size = std::fs::metadata(&stats).map_or(0, |m| m.len());
     let list: Vec<SampleRecord<'_>> = hashes
         .iter()

@@ -32,10 +32,11 @@ pub struct Collector<'a> {
 }
 
 /// How a collection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Outcome {
-    /// All samples are in.
-    Complete,
+    /// All samples were seen. The last of them are in these accumulators only: the finished file comes at once, so a last
+    /// checkpoint would write everything twice.
+    Complete(Vec<Accumulator>),
     /// A signal came; what was done is kept.
     Interrupted,
 }
@@ -71,17 +72,28 @@ impl Collector<'_> {
                     scope.spawn(|| round.work(accumulator));
                 }
             });
-            working.checkpoint(&mut accumulators.iter_mut().collect::<Vec<_>>())?;
             let skipped = round.skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
             if !skipped.is_empty() {
                 working.skip(&skipped)?;
             }
-            if let Some(failure) = round.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            let failure = round.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+            // Whoever takes a sample finishes it, so after the last one was taken all are done.
+            if failure.is_none() && next.load(Ordering::Relaxed) >= order.len() {
+                break;
+            }
+            working.checkpoint(&mut accumulators.iter_mut().collect::<Vec<_>>())?;
+            if let Some(failure) = failure {
                 return Err(failure);
             }
         }
-        let complete = working.progress().pending == 0;
-        Ok(if complete { Outcome::Complete } else { Outcome::Interrupted })
+        let seen: u64 = accumulators.iter().map(|a| a.samples().len() as u64).sum();
+        if working.progress().pending == seen {
+            return Ok(Outcome::Complete(accumulators));
+        }
+        if seen > 0 {
+            working.checkpoint(&mut accumulators.iter_mut().collect::<Vec<_>>())?;
+        }
+        Ok(Outcome::Interrupted)
     }
 }
 

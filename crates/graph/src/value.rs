@@ -39,7 +39,13 @@ macro_rules! values {
 
             /// Little-endian bytes, row-major.
             pub fn to_bytes(&self) -> Vec<u8> {
-                match self { $(Self::$variant(a) => a.iter().flat_map(|v| Element::le(*v)).collect(),)* }
+                match self { $(Self::$variant(a) => {
+                    let mut bytes = Vec::with_capacity(a.len() * size_of::<$ty>());
+                    for v in a {
+                        Element::push(*v, &mut bytes);
+                    }
+                    bytes
+                })* }
             }
 
             /// A value with the content of a constant tensor.
@@ -134,7 +140,7 @@ fn standard<T: Clone>(array: ArrayD<T>) -> ArrayD<T> {
 /// Elements with a little-endian form.
 trait Element: Sized {
     fn from_le(bytes: &[u8]) -> Self;
-    fn le(self) -> Vec<u8>;
+    fn push(self, bytes: &mut Vec<u8>);
 }
 
 macro_rules! element {
@@ -146,8 +152,8 @@ macro_rules! element {
                 <$ty>::from_le_bytes(array)
             }
 
-            fn le(self) -> Vec<u8> {
-                self.to_le_bytes().to_vec()
+            fn push(self, bytes: &mut Vec<u8>) {
+                bytes.extend_from_slice(&self.to_le_bytes());
             }
         })*
     };
@@ -160,7 +166,7 @@ impl Element for bool {
         bytes.first().is_some_and(|b| *b != 0)
     }
 
-    fn le(self) -> Vec<u8> {
-        vec![u8::from(self)]
+    fn push(self, bytes: &mut Vec<u8>) {
+        bytes.push(u8::from(self));
     }
 }

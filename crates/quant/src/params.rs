@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(affine(r, Uint8, false), (85, 0.011_764_706));
         assert_eq!(affine(r, Int8, true), (0, 0.015_748_031));
         assert_eq!(affine(r, Int8, false), (-43, 0.011_764_706));
-        assert_eq!(affine(r, Uint16, true), (32_768, 6.103_608_8e-5));
+        assert_eq!(affine(r, Uint16, true), (32_768, 6.103_609e-5));
         assert_eq!(affine(r, Int16, true), (0, 6.103_702e-5));
         assert_eq!(affine((0.0, 6.0), Uint8, false), (0, 0.023_529_412));
         assert_eq!(affine((0.0, 6.0), Int8, false).0, -128);

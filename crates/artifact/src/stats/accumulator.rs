@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::layout::{BINS, PAGE_BINS, PAGES, bin_of};
+use super::layout::{BINS, PAGE_BINS, bin_of};
 use super::moments::{ChannelSample, Moments};
 use super::pages::{Page, PageSet, PageSource};
 use super::plan::{TensorSpec, check_specs};
@@ -227,11 +227,11 @@ fn is_touched(page: &[u32]) -> bool {
 impl PageSource for Accumulator {
     fn pages(&self, tensor: usize) -> PageSet {
         let mut set = PageSet::default();
-        if let Some(bins) = &self.tensors[tensor].bins {
-            let touched = bins.chunks_exact(PAGE_BINS).enumerate().filter(|(_, page)| is_touched(page));
-            touched.for_each(|(i, _)| set.insert(i));
+        let partial = &self.tensors[tensor];
+        if let Some(bins) = &partial.bins {
+            let touched = |page: &usize| is_touched(&bins[page * PAGE_BINS..][..PAGE_BINS]);
+            partial.moments.possible_pages().filter(touched).for_each(|page| set.insert(page));
         }
-        debug_assert!(set.len() <= PAGES);
         set
     }
 

@@ -25,6 +25,6 @@ pub use accumulator::{Accumulator, TensorSample};
 pub use merge::merge;
 pub use moments::{ChannelSample, FixedSum};
 pub use plan::{Plan, TensorSpec};
-pub use sealed::{STATS_FILE, Stats, seal};
+pub use sealed::{STATS_FILE, Stats, seal, seal_with};
 pub use view::TensorView;
 pub use working::{Progress, Working};

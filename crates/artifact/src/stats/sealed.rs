@@ -52,8 +52,18 @@ pub(crate) struct TensorHead {
 /// # Errors
 /// [`Error::Incomplete`] where samples are to go; [`Error::Damaged`] where the page file has lost counts; [`Error::Write`].
 pub fn seal(working: &Working, path: &Path) -> Result<()> {
+    seal_with(working, &[], path)
+}
+
+/// Write the finished file of what is durable and of what workers hold in memory: the same bytes as [`seal`] after a last
+/// [`Working::checkpoint`], without writing everything twice.
+///
+/// # Errors
+/// Those of [`seal`], and [`Error::Misuse`] as in [`Working::checkpoint`].
+pub fn seal_with(working: &Working, accumulators: &[Accumulator], path: &Path) -> Result<()> {
     working.check_usable()?;
-    let state = working.state();
+    let sources: Vec<&Accumulator> = accumulators.iter().collect();
+    let state = working.next_state(&sources)?.0;
     let mut pending = state.pending();
     if let Some(first) = pending.next() {
         let reason =
@@ -72,7 +82,24 @@ pub fn seal(working: &Working, path: &Path) -> Result<()> {
             })
             .collect(),
     };
-    atomic::write_streamed(path, |out| emit(&head, working, out, path))
+    let source = Joined(working, Sum(&sources));
+    atomic::write_streamed(path, |out| emit(&head, &source, out, path))
+}
+
+/// Pages of the page file and of accumulators together.
+struct Joined<'a>(&'a Working, Sum<'a, &'a Accumulator>);
+
+impl PageSource for Joined<'_> {
+    fn pages(&self, tensor: usize) -> PageSet {
+        let mut pages = self.0.pages(tensor);
+        pages.union(&self.1.pages(tensor));
+        pages
+    }
+
+    fn add_page(&self, tensor: usize, page: usize, counts: &mut Page) -> Result<()> {
+        self.0.add_page(tensor, page, counts)?;
+        self.1.add_page(tensor, page, counts)
+    }
 }
 
 /// Write head and pages, checking that the counts of each tensor are as many as its elements.

@@ -242,7 +242,7 @@ impl Working {
     }
 
     /// The state after the accumulated samples, and the pages that they change.
-    fn next_state(&self, sources: &[&Accumulator]) -> Result<(State, Vec<(usize, usize)>)> {
+    pub(super) fn next_state(&self, sources: &[&Accumulator]) -> Result<(State, Vec<(usize, usize)>)> {
         let mut next = self.state.clone();
         for source in sources {
             if source.is_open() {
@@ -279,10 +279,6 @@ impl Working {
             next.pages[tensor].union(&touched);
         }
         Ok((next, changed))
-    }
-
-    pub(crate) fn state(&self) -> &State {
-        &self.state
     }
 
     pub(crate) fn check_usable(&self) -> Result<()> {
