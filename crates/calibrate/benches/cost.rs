@@ -118,9 +118,11 @@ fn calibrate(setup: &Setup, threads: usize, dir: &Path) -> Duration {
     let work = dir.join("work");
     let mut working = Working::open_or_create(&work, &plan, &setup.specs).expect("a working directory");
     let progress = Progress::new("", plan.samples, "", true);
+    let places: Vec<usize> = (0..setup.dataset.len()).collect();
     let collector = Collector {
         session: setup.watching.as_ref(),
         dataset: &setup.dataset,
+        places: &places,
         skip_bad_samples: false,
         threads,
         interrupt: &Interrupt::default(),

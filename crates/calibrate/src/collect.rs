@@ -70,19 +70,25 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
 
     let dataset = data.open(&input_specs(&loaded.model)?)?;
     let hashes = hash(&dataset)?;
-    // The statistics do not depend on the order of the samples, nor on what their files are called.
-    let mut sorted = hashes.clone();
-    sorted.sort_unstable();
-    let samples = Fingerprint::combine("samples", sorted.iter().map(|f| ("", *f)));
+    // The statistics do not depend on the order of the samples, nor on what their files are called; so a sample's number in
+    // the plan comes from its content, or progress would belong to other samples once files were renamed.
+    let mut places: Vec<usize> = (0..dataset.len()).collect();
+    places.sort_by_key(|&i| (hashes[i], i));
+    let samples = Fingerprint::combine("samples", places.iter().map(|&i| ("", hashes[i])));
     let names: Vec<&str> = specs.iter().map(|s| s.name.as_str()).collect();
     let settings = json!({ "engine": engine.name(), "data": data.config()?, "tensors": names });
+    // Whether bad samples are left out may change on the way: what was collected before stays true.
+    let mut identity = settings.clone();
+    if let Some(data) = identity["data"].as_object_mut() {
+        data.remove("skip_bad_samples");
+    }
     let plan = Plan::whole(
         Fingerprint::combine(
             "statistics",
             [
                 ("model", loaded.fingerprint),
                 ("samples", samples),
-                ("settings", Fingerprint::of_json(&settings)),
+                ("settings", Fingerprint::of_json(&identity)),
             ],
         ),
         dataset.len() as u64,
@@ -98,6 +104,12 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
     };
 
     let mut working = open_working(context, &args.output, &plan, &specs)?;
+    if !data.skip_bad_samples && !working.progress().skipped.is_empty() {
+        context.say("an unfinished collection that left out bad samples is discarded");
+        drop(working);
+        Working::discard(&work_dir(&args.output)?)?;
+        working = open_working(context, &args.output, &plan, &specs)?;
+    }
     let before = working.progress();
     let progress = context.progress("calibrating", plan.samples, "samples");
     if before.pending < plan.samples {
@@ -107,12 +119,15 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
     let collector = Collector {
         session: session.as_ref(),
         dataset: &dataset,
+        places: &places,
         skip_bad_samples: data.skip_bad_samples,
         threads: rayon::current_num_threads(),
         interrupt: &context.interrupt,
         progress: &progress,
     };
-    let todo = working.pending();
+    let mut todo = working.pending();
+    // Files are read in their order.
+    todo.sort_unstable_by_key(|&ordinal| places[ordinal as usize]);
     let accumulators = match collector.run(&mut working, &todo)? {
         Outcome::Complete(accumulators) => accumulators,
         Outcome::Interrupted => {
@@ -123,7 +138,8 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
     };
     drop(progress);
 
-    let skipped: BTreeSet<u64> = working.progress().skipped.into_iter().collect();
+    let skipped: BTreeSet<usize> =
+        working.progress().skipped.into_iter().map(|ordinal| places[ordinal as usize]).collect();
     if skipped.len() as u64 == plan.samples {
         return Err(Failure::input("collect statistics: no sample could be read"));
     }
@@ -137,7 +153,7 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
         .map(|(i, fingerprint)| SampleRecord {
             id: dataset.id(i),
             fingerprint: *fingerprint,
-            skipped: skipped.contains(&(i as u64)),
+            skipped: skipped.contains(&i),
         })
         .collect();
     writer.write_json(SAMPLES_FILE, &list)?;

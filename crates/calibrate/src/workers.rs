@@ -12,8 +12,10 @@ use shiftwise_stage::{Failure, Interrupt, Progress};
 
 use crate::observe;
 
-/// What a killed process may lose.
+/// What a killed process may lose, unless [`CHECKPOINT_VARIABLE`] says otherwise.
 const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(10);
+/// The environment variable with the seconds between two checkpoints, for slow disks and for tests.
+const CHECKPOINT_VARIABLE: &str = "SHIFTWISE_CHECKPOINT_SECONDS";
 
 /// Everything that a worker needs.
 pub struct Collector<'a> {
@@ -21,6 +23,8 @@ pub struct Collector<'a> {
     pub session: &'a dyn Session,
     /// The samples.
     pub dataset: &'a Dataset,
+    /// Where in the data set each sample of the plan is.
+    pub places: &'a [usize],
     /// Whether samples that cannot be read are given up instead of ending the collection.
     pub skip_bad_samples: bool,
     /// Number of threads.
@@ -55,6 +59,7 @@ impl Collector<'_> {
 
         let mut accumulators: Vec<Accumulator> =
             (0..self.threads.max(1)).map(|_| working.accumulator()).collect();
+        let between = between_checkpoints()?;
         let next = AtomicUsize::new(0);
         while next.load(Ordering::Relaxed) < order.len() && !self.interrupt.requested() {
             let round = Round {
@@ -65,7 +70,7 @@ impl Collector<'_> {
                 shown: &shown,
                 skipped: Mutex::default(),
                 failure: Mutex::default(),
-                until: Instant::now() + BETWEEN_CHECKPOINTS,
+                until: Instant::now() + between,
             };
             std::thread::scope(|scope| {
                 for accumulator in &mut accumulators {
@@ -95,6 +100,15 @@ impl Collector<'_> {
         }
         Ok(Outcome::Interrupted)
     }
+}
+
+fn between_checkpoints() -> Result<Duration, Failure> {
+    let Some(text) = std::env::var_os(CHECKPOINT_VARIABLE) else { return Ok(BETWEEN_CHECKPOINTS) };
+    let seconds = text.to_str().and_then(|t| t.parse().ok()).filter(|s| (0.0..=86_400.0).contains(s));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| {
+        Failure::usage(format!("read {CHECKPOINT_VARIABLE}={}", text.display()))
+            .with_help("it is a number of seconds, at most 86400")
+    })
 }
 
 /// The time between two checkpoints.
@@ -135,7 +149,7 @@ impl Round<'_> {
     }
 
     fn sample(&self, ordinal: u64, accumulator: &mut Accumulator) -> Result<(), Failure> {
-        let sample = match self.collector.dataset.load(ordinal as usize) {
+        let sample = match self.collector.dataset.load(self.collector.places[ordinal as usize]) {
             Ok(sample) => sample,
             Err(error) if self.collector.skip_bad_samples && error.is_bad_sample() => {
                 tracing::warn!("left out a sample: {error}");

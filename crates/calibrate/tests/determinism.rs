@@ -43,12 +43,14 @@ fn collect(dir: &Path, order: &[u64], threads: usize, pieces: usize) -> Vec<u8> 
     let plan = Plan::whole(Fingerprint::of_bytes(b"test"), SAMPLES);
     let interrupt = Interrupt::default();
     let progress = Progress::new("", SAMPLES, "", true);
+    let places: Vec<usize> = (0..SAMPLES as usize).collect();
     let mut last = Vec::new();
     for piece in order.chunks(order.len().div_ceil(pieces)) {
         let mut working = Working::open_or_create(&dir.join("work"), &plan, &specs).unwrap();
         let collector = Collector {
             session: session.as_ref(),
             dataset: &dataset,
+            places: &places,
             skip_bad_samples: false,
             threads,
             interrupt: &interrupt,
@@ -86,7 +88,7 @@ fn what_is_collected_is_what_flows() {
     let dir = tempfile::tempdir().unwrap();
     collect(dir.path(), &(0..SAMPLES).collect::<Vec<_>>(), 2, 1);
     let stats = Stats::open(&dir.path().join(STATS_FILE)).unwrap();
-    let names: Vec<&str> = stats.tensors().map(|t| t.name()).collect();
+    let names: Vec<&str> = stats.tensors().map(shiftwise_artifact::stats::TensorView::name).collect();
     assert_eq!(names, ["x", "r", "y"], "the tensor between a convolution and its Relu is not asked for");
     let r = stats.tensor("r").unwrap();
     assert_eq!((r.samples(), r.elements(), r.channels()), (SAMPLES, SAMPLES * 2 * 49, 2));
