@@ -99,7 +99,7 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
         ("data".to_owned(), Input { path, fingerprint: samples }),
     ]);
     let pending = match context.begin(&args.output, Kind::Stats, inputs, settings)? {
-        Begin::UpToDate(_) => return Ok(()),
+        Begin::UpToDate(artifact) => return context.print_json(&artifact.manifest().notes),
         Begin::Write(pending) => pending,
     };
 
@@ -162,7 +162,7 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
         ("skipped_samples".to_owned(), json!(skipped.len())),
         ("tensors".to_owned(), json!(specs.len())),
     ]);
-    context.finish(writer, notes)?;
+    let artifact = context.finish(writer, notes)?;
     working.remove()?;
     let seen = plan.samples - skipped.len() as u64;
     context.say(&format!(
@@ -173,7 +173,7 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
         context.started.elapsed().as_secs_f64(),
         bytes(size),
     ));
-    Ok(())
+    context.print_json(&artifact.manifest().notes)
 }
 
 fn hash(dataset: &Dataset) -> Result<Vec<Fingerprint>, Failure> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use shiftwise_artifact::Kind;
+use shiftwise_artifact::{Artifact, Kind};
 use shiftwise_engine::{Engine, embedded};
 use shiftwise_stage::{Begin, Context, Failure, load_model, save_model};
 
@@ -25,7 +25,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     }
     let inputs = BTreeMap::from([("model".to_owned(), loaded.as_input())]);
     let pending = match context.begin(&arguments.output, Kind::Prepared, inputs, config)? {
-        Begin::UpToDate(_) => return Ok(()),
+        Begin::UpToDate(artifact) => return print_again(&artifact, context),
         Begin::Write(pending) => pending,
     };
 
@@ -43,4 +43,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     ]);
     context.finish(writer, notes)?;
     context.print_json(&prepared.rewrites)
+}
+
+/// The report of the run that wrote the artifact.
+fn print_again(artifact: &Artifact, context: &Context) -> Result<(), Failure> {
+    if !context.common.json {
+        return Ok(());
+    }
+    let path = artifact.file(REWRITES_FILE)?;
+    let text = std::fs::read_to_string(&path).map_err(|e| Failure::read(&path, &e))?;
+    context.print(&text)
 }

@@ -105,7 +105,7 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let inputs =
         BTreeMap::from([("model".to_owned(), loaded.as_input()), ("stats".to_owned(), artifact.as_input())]);
     let pending = match context.begin(&args.output, Kind::Quantized, inputs, config.config)? {
-        Begin::UpToDate(_) => return Ok(()),
+        Begin::UpToDate(artifact) => return context.print_json(&artifact.manifest().notes),
         Begin::Write(pending) => pending,
     };
     let stats = Stats::open(&artifact.file(STATS_FILE)?)?;
@@ -119,9 +119,9 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     save_model(&writer, &quantized.emitted.model, external)?;
     save_model_as(&writer, FLOAT_FILE, &quantized.float, external)?;
     writer.write_json(TENSORS_FILE, &quantized.report.sidecar(&quantized.emitted.tensors))?;
-    context.finish(writer, BTreeMap::new())?;
+    let artifact = context.finish(writer, quantized.report.notes())?;
     context.say(&quantized.report.summary());
-    context.print_json(&quantized.report)
+    context.print_json(&artifact.manifest().notes)
 }
 
 /// Statistics of another model would give scales that mean nothing.

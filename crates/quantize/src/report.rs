@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use shiftwise_quant::{Absorbed, Role, Side, TensorRecord};
 use shiftwise_stage::report::count;
 
@@ -58,6 +59,19 @@ impl Report {
 
     pub(crate) fn sidecar<'a>(&'a self, tensors: &'a [TensorRecord]) -> Sidecar<'a> {
         Sidecar { tensors, absorbed: &self.absorbed }
+    }
+
+    /// For the manifest, from where reruns print it again.
+    pub(crate) fn notes(&self) -> BTreeMap<String, Value> {
+        let Self { activations, weights, biases, methods, absorbed } = self;
+        let notes = [
+            ("activations", json!(activations)),
+            ("weights", json!(weights)),
+            ("biases", json!(biases)),
+            ("methods", json!(methods)),
+            ("absorbed", json!(absorbed)),
+        ];
+        notes.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
     /// A few lines for people.
