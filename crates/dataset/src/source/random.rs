@@ -26,9 +26,10 @@ pub(super) fn open(seed: u64, count: usize, inputs: &[InputSpec]) -> Result<(Vec
                 None if axis == 0 => 1,
                 None => {
                     return Err(fail(format!(
-                        "dimension {axis} of {} is dynamic, and random samples need a size: fix the shape of the \
-                         model, or use real samples",
-                        input.shape_text()
+                        "dimension {axis} of {} is dynamic, and random samples need a size: fix it when the model \
+                         is prepared (--fix-dim '{}[{axis}]=N'), or use real samples",
+                        input.shape_text(),
+                        input.name
                     )));
                 }
             });
