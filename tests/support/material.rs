@@ -38,6 +38,17 @@ pub fn skip(why: &str) {
     eprintln!("skipped: {why}");
 }
 
+/// The content of a .npy file of float32.
+pub fn npy(shape: &[usize], values: impl Iterator<Item = f32>) -> Vec<u8> {
+    let dims = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dims},), }}");
+    // Magic, version, the length of the header: with these it fills 128 bytes.
+    let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    bytes.extend(format!("{header:<117}\n").bytes());
+    bytes.extend(values.flat_map(f32::to_le_bytes));
+    bytes
+}
+
 /// A model with the samples to quantize and to measure it on.
 #[derive(Debug, Clone)]
 pub struct Case {
