@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use shiftwise_tests::{Case, Chain, Run, python, root, scratch, skip, slow};
+use shiftwise_tests::{Case, Chain, Run, python, root, say, scratch, skip, slow};
 
 /// Images that a case has to get along with where slow cases are not asked for.
 const QUICK: usize = 200;
@@ -39,6 +39,7 @@ fn reference(name: &'static str, top1: f64) {
     let Some(case) = Case::reference(name) else { return };
     let report = measure(&case, (!slow()).then_some(QUICK));
     let reached = percent(&report["models"][0], "top1");
+    say(&format!("{name}: top-1 {reached}"));
     assert!(!slow() || reached >= top1, "{name}: top-1 is {reached}, it was {top1}");
 }
 
@@ -83,6 +84,7 @@ fn agree(name: &str, report: &Value, other: &Value) {
         ("SQNR", ours["outputs"][0]["sqnr"]["mean"].as_f64().expect("a mean"), number("sqnr"), 0.2),
     ];
     for (what, ours, theirs, tolerance) in pairs {
+        say(&format!("{name}: {what}: reported {ours:.3}, measured {theirs:.3}"));
         assert!(
             (ours - theirs).abs() < tolerance + 1e-9,
             "{name}: {what}: reported {ours}, measured {theirs}"

@@ -7,5 +7,5 @@ mod material;
 mod program;
 
 pub use chain::Chain;
-pub use material::{Case, npy, python, root, scratch, shared, skip, slow};
+pub use material::{Case, npy, python, root, say, scratch, shared, skip, slow};
 pub use program::{Run, command, program, run};

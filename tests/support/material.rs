@@ -33,9 +33,14 @@ pub fn slow() -> bool {
 }
 
 /// Says that a test, or a part of it, does not run here.
-#[allow(clippy::print_stderr)]
 pub fn skip(why: &str) {
-    eprintln!("skipped: {why}");
+    say(&format!("skipped: {why}"));
+}
+
+/// Says what was measured; shown for tests that fail, and with `--no-capture`.
+#[allow(clippy::print_stderr)]
+pub fn say(what: &str) {
+    eprintln!("{what}");
 }
 
 /// The content of a .npy file of float32.

@@ -74,25 +74,31 @@ impl std::fmt::Display for Run {
     }
 }
 
-/// The folder of the programs: that which `SHIFTWISE_BIN` names, or the one of this build. What is missing is built; what is
-/// there is taken as it is, so `scripts/test` builds first.
-fn folder() -> PathBuf {
+/// A program by its whole name: in the folder that `SHIFTWISE_BIN` names, or beside this test, where it is built if it is
+/// missing or older than its sources.
+pub fn program(name: &str) -> PathBuf {
     if let Some(folder) = std::env::var_os("SHIFTWISE_BIN") {
-        return folder.into();
+        return Path::new(&folder).join(name);
     }
     // target/<profile>/deps/<this test>
     let test = std::env::current_exe().expect("a test knows its own path");
-    test.ancestors().nth(2).expect("tests lie in target/<profile>/deps").to_owned()
-}
-
-/// A program by its whole name.
-pub fn program(name: &str) -> PathBuf {
-    let path = folder().join(name).with_extension(std::env::consts::EXE_EXTENSION);
-    if !path.exists() {
-        build(path.parent().expect("it is in a folder"));
+    let folder = test.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
+    let path = folder.join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    if !is_current(&path) {
+        build(folder);
     }
     assert!(path.exists(), "there is no program {}", path.display());
     path
+}
+
+/// Cargo lists the sources of a program beside it: `program: source source …`.
+fn is_current(program: &Path) -> bool {
+    let written = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
+    let (Some(built), Ok(list)) = (written(program), std::fs::read_to_string(program.with_extension("d")))
+    else {
+        return false;
+    };
+    list.split_whitespace().skip(1).all(|source| written(Path::new(source)).is_some_and(|t| t <= built))
 }
 
 fn build(folder: &Path) {
