@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use shiftwise_graph::{Builder, DataType, Dim, Model, TensorType, ValueInfo, ValueType, Weights};
-use shiftwise_tests::{Case, Chain, Run, command, npy, root, run, scratch};
+use shiftwise_tests::{Case, Chain, Run, command, npy, root, run, scratch, skip};
 
 /// A folder for inputs, and one that must stay empty.
 struct Bench {
@@ -45,7 +45,9 @@ impl Bench {
 
     fn arguments(&self, args: &[&str]) -> Vec<OsString> {
         let dir = self.dir.path().to_str().expect("a path in UTF-8");
-        args.iter().chain(&["-o", "{}/out/it"]).map(|a| a.replace("{}", dir).into()).collect()
+        let model = Case::demo().model.display().to_string();
+        let fill = |arg: &&str| arg.replace("{}", dir).replace("{model}", &model).into();
+        args.iter().chain(&["-o", "{}/out/it"]).map(fill).collect()
     }
 
     /// Only the working directory, where a collection goes on, may be left.
@@ -297,20 +299,21 @@ fn settings_of_the_script() {
     script(&["MODEL=nowhere.onnx".to_owned(), format!("DATA={data}")], 3, &["nowhere.onnx"]);
 }
 
-/// A limit on the size of files stands for a full disk: both make a write fail in the middle.
+/// The stages that write much, on the demo.
+const WRITERS: [(&str, &[&str]); 4] = [
+    ("shiftwise-preprocess", &["{model}"]),
+    ("shiftwise-calibrate", &["collect", "{}/prepared", "--data", "random"]),
+    ("shiftwise-quantize", &["{}/prepared", "--stats", "{}/stats"]),
+    ("shiftwise-npu-check", &["{}/quantized", "--fix"]),
+];
+
+/// A limit on the size of files makes a write fail in the middle, where there is room on the disk.
 #[cfg(unix)]
 #[test]
-fn a_disk_that_is_full() {
+fn files_that_must_not_grow() {
     let bench = Bench::new();
     let chain = Chain::quantized(&Case::demo(), bench.dir.path());
-    let model = Case::demo().model.display().to_string();
-    let stages: [(&str, &[&str]); 4] = [
-        ("shiftwise-preprocess", &[&model]),
-        ("shiftwise-calibrate", &["collect", "{}/prepared", "--data", "random"]),
-        ("shiftwise-quantize", &["{}/prepared", "--stats", "{}/stats"]),
-        ("shiftwise-npu-check", &["{}/quantized", "--fix"]),
-    ];
-    for (program, args) in stages {
+    for (program, args) in WRITERS {
         for blocks in [1, 20, 100] {
             let inner = command(program, bench.arguments(args));
             let mut limited = Command::new("sh");
@@ -331,5 +334,29 @@ fn a_disk_that_is_full() {
             assert!(fs::read(bench.path("out/it/model.onnx")).expect("a model") == whole);
         }
         fs::remove_dir_all(bench.path("out/it")).expect("an output");
+    }
+}
+
+/// A small file system of its own, which is gone with the shell that has mounted it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full() {
+    if !Command::new("unshare").args(["-rm", "true"]).output().is_ok_and(|o| o.status.success()) {
+        skip("a file system cannot be mounted here");
+        return;
+    }
+    let bench = Bench::new();
+    let _ = Chain::quantized(&Case::demo(), bench.dir.path());
+    let script =
+        "mount -t tmpfs -o size=$1 none \"$2\"; shift; cd \"$1\"; shift; \"$@\"; code=$?; ls -A; exit $code";
+    for (program, args) in WRITERS {
+        for size in ["8k", "40k", "100k"] {
+            let inner = command(program, bench.arguments(args));
+            let mut mounted = Command::new("unshare");
+            mounted.args(["-rm", "sh", "-c", script, "sh", size]).arg(bench.path("out"));
+            mounted.arg(inner.get_program()).args(inner.get_args()).env("NO_COLOR", "1");
+            let run = Run::of(&mut mounted).exits(3).says(&["failed to write", "/out/", "the disk is full"]);
+            assert!(["", ".it.work\n"].contains(&run.stdout.as_str()), "{run}");
+        }
     }
 }
