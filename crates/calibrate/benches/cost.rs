@@ -91,7 +91,7 @@ fn set_up(case: &Case, prepared: PathBuf, samples: usize) -> Setup {
 }
 
 /// Decodes and runs every sample and keeps nothing.
-fn bare(setup: &Setup, threads: usize) -> Duration {
+fn bare(setup: &Setup, session: &dyn Session, threads: usize) -> Duration {
     let start = Instant::now();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -103,7 +103,7 @@ fn bare(setup: &Setup, threads: usize) -> Duration {
                         return;
                     }
                     let sample = setup.dataset.load(i).expect("a sample");
-                    setup.bare.run(&sample.inputs, &mut |_, _| Flow::Continue).expect("a run");
+                    session.run(&sample.inputs, &mut |_, _| Flow::Continue).expect("a run");
                 }
             });
         }
@@ -157,29 +157,25 @@ fn main() {
         return;
     }
     println!(
-        "{:<16} {:>8} {:>10} {:>10} {:>7}   peak memory of 10 and of 100 samples",
-        "model", "threads", "bare", "calibrate", "ratio"
+        "model            threads       bare   watching  calibrate   ratio   peak memory of 10 and of 100 samples"
     );
     for case in cases() {
         let prepared = prepare(&case, dir.path());
         let setup = set_up(&case, prepared, 100);
         for threads in [1, cores] {
-            bare(&setup, threads);
-            let (mut plain, mut observed) = (Vec::new(), Vec::new());
+            bare(&setup, setup.bare.as_ref(), threads);
+            let (mut plain, mut shown, mut observed) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
-                plain.push(bare(&setup, threads));
+                plain.push(bare(&setup, setup.bare.as_ref(), threads));
+                shown.push(bare(&setup, setup.watching.as_ref(), threads));
                 observed.push(calibrate(&setup, threads, dir.path()));
             }
-            let (plain, observed) = (median(plain), median(observed));
-            let each = |d: Duration| format!("{:.2} ms", d.as_secs_f64() * 1e3 / setup.dataset.len() as f64);
+            let (plain, shown, observed) = (median(plain), median(shown), median(observed));
+            let each = |d: Duration| format!("{:.2}", d.as_secs_f64() * 1e3 / setup.dataset.len() as f64);
             let ratio = observed.as_secs_f64() / plain.as_secs_f64();
-            println!(
-                "{:<16} {threads:>8} {:>10} {:>10} {ratio:>7.2}   {}",
-                case.name,
-                each(plain),
-                each(observed),
-                if threads == 1 { String::new() } else { memory(&case, &setup) }
-            );
+            let peak = if threads == 1 { String::new() } else { memory(&case, &setup) };
+            let times = [plain, shown, observed].map(|d| format!("{:>8} ms", each(d)));
+            println!("{:<16} {threads:>7} {} {ratio:>7.2}   {peak}", case.name, times.join(""));
         }
     }
 }

@@ -2,13 +2,22 @@
 
 use shiftwise_artifact::stats::{Accumulator, ChannelSample, TensorSample};
 use shiftwise_graph::Value;
-use shiftwise_kernels::{histogram, stats::channel_stats};
+use shiftwise_kernels::histogram::{self, Front};
+use shiftwise_kernels::stats::channel_stats;
 use shiftwise_stage::Failure;
 
-/// Counts the values of a tensor, and adds its extremes and sums.
+/// Elements of a tensor from which on a table in front of the histogram pays for its flush.
+const LARGE: usize = 1 << 16;
+
+/// Counts the values of a tensor, and adds its extremes and sums. `front` is empty before and after.
 ///
 /// Fails for a tensor that is not float32, or does not have the channels that were planned.
-pub fn observe(accumulator: &mut Accumulator, tensor: usize, value: &Value) -> Result<(), Failure> {
+pub fn observe(
+    accumulator: &mut Accumulator,
+    front: &mut Front,
+    tensor: usize,
+    value: &Value,
+) -> Result<(), Failure> {
     let spec = accumulator.specs()[tensor].clone();
     let values = value.as_f32().ok_or_else(|| {
         Failure::input(format!(
@@ -35,10 +44,17 @@ pub fn observe(accumulator: &mut Accumulator, tensor: usize, value: &Value) -> R
         return Ok(accumulator.observe(tensor, values, inner)?);
     }
 
-    histogram::accumulate(values, accumulator.bins_mut(tensor));
+    let bins = accumulator.bins_mut(tensor);
+    let large = values.len() >= LARGE;
+    if !large {
+        histogram::accumulate(values, bins);
+    }
     let mut samples = vec![ChannelSample::default(); channels];
     let (mut nans, mut infinities) = (0, 0);
     for (plane, channel) in values.chunks_exact(inner.max(1)).zip((0..channels).cycle()) {
+        if large {
+            front.accumulate(plane, bins);
+        }
         let seen = channel_stats(plane);
         nans += seen.nan;
         infinities += seen.inf;
@@ -52,11 +68,15 @@ pub fn observe(accumulator: &mut Accumulator, tensor: usize, value: &Value) -> R
     }
     let (min, max) =
         samples.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), s| (lo.min(s.min), hi.max(s.max)));
+    let range = (min <= max).then_some((min, max));
+    if large {
+        front.flush(bins, range.unwrap_or((0.0, 0.0)), nans + infinities > 0);
+    }
     let sample = TensorSample {
         elements: values.len() as u64,
         nans,
         infinities,
-        range: (min <= max).then_some((min, max)),
+        range,
         channels: if spec.channels == 0 { &[] } else { &samples },
     };
     Ok(accumulator.add_sample(tensor, &sample)?)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use shiftwise_artifact::stats::{Accumulator, Working};
 use shiftwise_dataset::Dataset;
 use shiftwise_engine::{Flow, Session};
+use shiftwise_kernels::histogram::Front;
 use shiftwise_stage::{Failure, Interrupt, Progress};
 
 use crate::observe;
@@ -125,6 +126,7 @@ struct Round<'a> {
 
 impl Round<'_> {
     fn work(&self, accumulator: &mut Accumulator) {
+        let mut front = Front::default();
         while !self.over() {
             // A table that is nearly full ends the round for this worker; one sample never fills a table.
             if accumulator.needs_flush(u64::from(u32::MAX) / 2) {
@@ -133,7 +135,7 @@ impl Round<'_> {
             let Some(ordinal) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)).copied() else {
                 return;
             };
-            if let Err(failure) = self.sample(ordinal, accumulator) {
+            if let Err(failure) = self.sample(ordinal, accumulator, &mut front) {
                 let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 first.get_or_insert(failure);
                 return;
@@ -148,7 +150,7 @@ impl Round<'_> {
             || self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn sample(&self, ordinal: u64, accumulator: &mut Accumulator) -> Result<(), Failure> {
+    fn sample(&self, ordinal: u64, accumulator: &mut Accumulator, front: &mut Front) -> Result<(), Failure> {
         let sample = match self.collector.dataset.load(self.collector.places[ordinal as usize]) {
             Ok(sample) => sample,
             Err(error) if self.collector.skip_bad_samples && error.is_bad_sample() => {
@@ -166,12 +168,12 @@ impl Round<'_> {
         let mut seen = Ok(());
         for (name, value) in &sample.inputs {
             if let Some(tensor) = self.index.get(name) {
-                observe(accumulator, *tensor, value)?;
+                observe(accumulator, front, *tensor, value)?;
             }
         }
         let ran = self.collector.session.run(&sample.inputs, &mut |id, value| {
             if let Some(tensor) = self.shown.get(id.index()).copied().flatten() {
-                seen = observe(accumulator, tensor, value);
+                seen = observe(accumulator, front, tensor, value);
             }
             if seen.is_ok() { Flow::Continue } else { Flow::Stop }
         });

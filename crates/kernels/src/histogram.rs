@@ -18,6 +18,9 @@ pub fn bin_of(value: f32) -> usize {
     (value.to_bits() >> SHIFT) as usize
 }
 
+/// Bins of one sign and exponent.
+const PAGE: usize = 1 << 10;
+
 /// Counts every value, NaN and infinities included, in `bins`.
 ///
 /// A bin holds what calls have added to it since the caller cleared it, and wraps: clear before 2³² values are seen.
@@ -25,31 +28,115 @@ pub fn bin_of(value: f32) -> usize {
 /// Panics when `bins` has not [`BINS`] elements.
 pub fn accumulate(values: &[f32], bins: &mut [u32]) {
     let bins: &mut [u32; BINS] = bins.try_into().expect("a histogram of 2^19 bins");
+    count(values, bins);
+}
+
+/// A small table in front of a histogram, for many values of one tensor.
+///
+/// The bins that a tensor reaches take a hundred kilobytes as u32, which thrash the first-level cache; as u8 most of them
+/// stay in it. A count that is about to overflow goes to the histogram, and so does everything in the end.
+pub struct Front(Box<[u8; BINS]>);
+
+impl Default for Front {
+    fn default() -> Self {
+        let table = vec![0; BINS].into_boxed_slice();
+        Self(table.try_into().unwrap_or_else(|_| unreachable!("the table was made with this length")))
+    }
+}
+
+impl Front {
+    /// Counts as [`accumulate`] does; `bins` is complete after [`Front::flush`].
+    pub fn accumulate(&mut self, values: &[f32], bins: &mut [u32]) {
+        let bins = bins.try_into().expect("a histogram of 2^19 bins");
+        count(values, &mut Fronted { front: &mut self.0, bins });
+    }
+
+    /// Moves all counts to `bins`. `range` bounds the finite values that were counted; `strange` says whether there were
+    /// others.
+    ///
+    /// Panics when `bins` has not [`BINS`] elements.
+    pub fn flush(&mut self, bins: &mut [u32], range: (f32, f32), strange: bool) {
+        assert_eq!(bins.len(), BINS, "a histogram of 2^19 bins");
+        let half = BINS / 2;
+        // Both zeros count as zero in the range, and each has a page of its own.
+        let end = |bound: f32| if strange { half } else { (bin_of(bound.abs()) / PAGE + 1) * PAGE };
+        for pages in [0..end(range.1.max(0.0)), half..half + end(range.0.min(0.0))] {
+            let front = self.0[pages.clone()].chunks_exact_mut(PAGE);
+            for (front, bins) in front.zip(bins[pages].chunks_exact_mut(PAGE)) {
+                if front.iter().fold(0, |any, n| any | n) != 0 {
+                    bins.iter_mut()
+                        .zip(front.iter())
+                        .for_each(|(bin, n)| *bin = bin.wrapping_add(u32::from(*n)));
+                    front.fill(0);
+                }
+            }
+        }
+    }
+}
+
+/// Where counts go.
+trait Tally {
+    /// Counts one value.
+    fn bump(&mut self, bin: u32);
+    /// Counts values of +0.
+    fn zeros(&mut self, n: u32);
+}
+
+impl Tally for [u32; BINS] {
+    #[inline(always)]
+    fn bump(&mut self, bin: u32) {
+        // The mask changes nothing: it shows the compiler that the index is in bounds.
+        let count = &mut self[bin as usize & (BINS - 1)];
+        *count = count.wrapping_add(1);
+    }
+
+    #[inline(always)]
+    fn zeros(&mut self, n: u32) {
+        self[0] = self[0].wrapping_add(n);
+    }
+}
+
+struct Fronted<'a> {
+    front: &'a mut [u8; BINS],
+    bins: &'a mut [u32; BINS],
+}
+
+impl Tally for Fronted<'_> {
+    #[inline(always)]
+    fn bump(&mut self, bin: u32) {
+        let bin = bin as usize & (BINS - 1);
+        let count = &mut self.front[bin];
+        *count = count.wrapping_add(1);
+        if *count == 0 {
+            self.bins[bin] = self.bins[bin].wrapping_add(1 << 8);
+        }
+    }
+
+    #[inline(always)]
+    fn zeros(&mut self, n: u32) {
+        self.bins.zeros(n);
+    }
+}
+
+fn count(values: &[f32], tally: &mut impl Tally) {
     match crate::isa::current() {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         // SAFETY: `current` gives `Avx512` only after the CPU reported the features that the function is built for.
-        crate::isa::Isa::Avx512 => unsafe { x86::count_avx512(values, bins) },
+        crate::isa::Isa::Avx512 => unsafe { x86::count_avx512(values, tally) },
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         // SAFETY: as above, for `Avx2`.
-        crate::isa::Isa::Avx2 => unsafe { x86::count_avx2(values, bins) },
-        crate::isa::Isa::Portable => count_each(values, bins),
+        crate::isa::Isa::Avx2 => unsafe { x86::count_avx2(values, tally) },
+        crate::isa::Isa::Portable => count_each(values, tally),
     }
 }
 
 #[inline(always)]
-fn count_each(values: &[f32], bins: &mut [u32; BINS]) {
-    for &v in values {
-        bump(bins, v.to_bits() >> SHIFT);
+fn count_each(values: &[f32], tally: &mut impl Tally) {
+    for v in values {
+        tally.bump(v.to_bits() >> SHIFT);
     }
-}
-
-#[inline(always)]
-fn bump(bins: &mut [u32; BINS], bin: u32) {
-    // The mask changes nothing: it shows the compiler that the index is in bounds.
-    let count = &mut bins[bin as usize & (BINS - 1)];
-    *count = count.wrapping_add(1);
 }
 
 /// Counts block by block; `pack` writes the bins of the values of a chunk whose bits are not all zero to the front
@@ -58,14 +145,14 @@ fn bump(bins: &mut [u32; BINS], bin: u32) {
 #[inline(always)]
 fn count_packed<const LANES: usize>(
     values: &[f32],
-    bins: &mut [u32; BINS],
+    tally: &mut impl Tally,
     pack: impl Fn(&[f32; LANES], &mut [u32; LANES]) -> usize,
 ) {
     let mut packed = [0; BLOCK + 16];
     for block in values.chunks(BLOCK) {
         let zeros: u32 = block.iter().map(|v| u32::from(v.to_bits() == 0)).sum();
         if (zeros as usize) < block.len() / 16 {
-            count_each(block, bins);
+            count_each(block, tally);
             continue;
         }
         let (chunks, tail) = block.as_chunks::<LANES>();
@@ -74,18 +161,18 @@ fn count_packed<const LANES: usize>(
             let room = packed[kept..].first_chunk_mut().expect("room for one more chunk");
             kept += pack(chunk, room);
         }
-        for &bin in &packed[..kept] {
-            bump(bins, bin);
+        for bin in &packed[..kept] {
+            tally.bump(*bin);
         }
-        count_each(tail, bins);
-        bins[0] = bins[0].wrapping_add((chunks.len() * LANES - kept) as u32);
+        count_each(tail, tally);
+        tally.zeros((chunks.len() * LANES - kept) as u32);
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::cast_ptr_alignment, reason = "the loads and stores used here need no alignment")]
 mod x86 {
-    use super::{BINS, SHIFT, count_packed};
+    use super::{SHIFT, Tally, count_packed};
     use std::arch::x86_64::{
         __m256i, __m512i, _mm256_castsi256_ps, _mm256_cmpeq_epi32, _mm256_loadu_si256, _mm256_movemask_ps,
         _mm256_permutevar8x32_epi32, _mm256_setzero_si256, _mm256_srli_epi32, _mm256_storeu_si256,
@@ -94,9 +181,9 @@ mod x86 {
     };
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt")]
-    pub(super) fn count_avx512(values: &[f32], bins: &mut [u32; BINS]) {
+    pub(super) fn count_avx512(values: &[f32], tally: &mut impl Tally) {
         // Compressing in a register and storing all of it: compressing into memory is microcode on some CPUs.
-        count_packed::<16>(values, bins, |chunk, room| {
+        count_packed::<16>(values, tally, |chunk, room| {
             #[allow(unsafe_code)]
             // SAFETY: reads the 16 lanes of an array of 16 floats; the load needs no alignment.
             let bits = unsafe { _mm512_loadu_si512(std::ptr::from_ref(chunk).cast::<__m512i>()) };
@@ -130,8 +217,8 @@ mod x86 {
     };
 
     #[target_feature(enable = "avx2,fma,popcnt")]
-    pub(super) fn count_avx2(values: &[f32], bins: &mut [u32; BINS]) {
-        count_packed::<8>(values, bins, |chunk, room| {
+    pub(super) fn count_avx2(values: &[f32], tally: &mut impl Tally) {
+        count_packed::<8>(values, tally, |chunk, room| {
             #[allow(unsafe_code)]
             // SAFETY: reads the 8 lanes of an array of 8 floats; the load needs no alignment.
             let bits = unsafe { _mm256_loadu_si256(std::ptr::from_ref(chunk).cast::<__m256i>()) };
@@ -152,7 +239,7 @@ mod x86 {
 
     /// Counts with AVX2 on whatever this CPU has, or not at all.
     #[cfg(test)]
-    pub(super) fn try_avx2(values: &[f32], bins: &mut [u32; BINS]) -> bool {
+    pub(super) fn try_avx2(values: &[f32], bins: &mut [u32; super::BINS]) -> bool {
         let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
         if has {
             #[allow(unsafe_code)]
@@ -210,6 +297,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_front_counts_the_same_over_several_tensors() {
+        let mut front = Front::default();
+        for (zeros, len) in [(0, 3000), (128, 70_000), (20, 5000), (256, 1000)] {
+            let values = values(len, zeros);
+            let mut bins = vec![0; BINS];
+            values.chunks(900).for_each(|part| front.accumulate(part, &mut bins));
+            front.flush(&mut bins, (0.0, 0.0), true);
+            assert!(bins == counted(&values), "{zeros} {len}");
+        }
+        // Within a range only its pages are looked at, and they are all that is needed.
+        let tame: Vec<f32> = (0..5000).map(|i| (i % 700) as f32 * 0.01 - 1.5).chain([-0.0, 0.0]).collect();
+        let mut bins = vec![0; BINS];
+        front.accumulate(&tame, &mut bins);
+        front.flush(&mut bins, (-1.5, 5.49), false);
+        assert!(bins == counted(&tame));
+        assert!(front.0.iter().all(|n| *n == 0));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use memmap2::MmapMut;
+
 use super::layout::{BINS, PAGE_BINS, bin_of};
 use super::moments::{ChannelSample, Moments};
 use super::pages::{Page, PageSet, PageSource};
@@ -44,7 +46,7 @@ pub struct Accumulator {
 
 #[derive(Debug)]
 struct Partial {
-    bins: Option<Box<[u32; BINS]>>,
+    bins: Option<Table>,
     moments: Moments,
 }
 
@@ -89,7 +91,7 @@ impl Accumulator {
 
     /// The table of a tensor, to count values into: `bins[bin_of(value)] += 1`, for every value of any kind.
     pub fn bins_mut(&mut self, tensor: usize) -> &mut [u32; BINS] {
-        self.tensors[tensor].bins.get_or_insert_with(new_table)
+        self.tensors[tensor].bins.get_or_insert_with(Table::new).counts_mut()
     }
 
     /// Add what else is known of a tensor in one sample of the batch.
@@ -187,7 +189,7 @@ impl Accumulator {
         for (partial, spec) in self.tensors.iter_mut().zip(self.specs.iter()) {
             if let Some(bins) = &mut partial.bins {
                 // Writing only where something was counted keeps untouched memory untouched.
-                for page in bins.chunks_exact_mut(PAGE_BINS).filter(|page| is_touched(page)) {
+                for page in bins.counts_mut().chunks_exact_mut(PAGE_BINS).filter(|page| is_touched(page)) {
                     page.fill(0);
                 }
             }
@@ -214,10 +216,25 @@ fn is_range(finite: u64, range: Option<(f32, f32)>) -> bool {
     }
 }
 
-/// Zeroed by the allocator, so that memory is only taken when it is touched.
-fn new_table() -> Box<[u32; BINS]> {
-    let table = vec![0_u32; BINS].into_boxed_slice();
-    table.try_into().unwrap_or_else(|_| unreachable!("the table was made with this length"))
+/// A table of counts, zero at first, of which only what is touched takes memory.
+///
+/// Mapped rather than allocated: an allocator that has seen large blocks come and go hands out used ones, and
+/// clearing two megabytes for each tensor costs more than counting a sample.
+#[derive(Debug)]
+struct Table(MmapMut);
+
+impl Table {
+    fn new() -> Self {
+        Self(MmapMut::map_anon(BINS * size_of::<u32>()).expect("the system has memory for a table of counts"))
+    }
+
+    fn counts_mut(&mut self) -> &mut [u32; BINS] {
+        bytemuck::from_bytes_mut(&mut self.0)
+    }
+
+    fn page(&self, page: usize) -> &[u32] {
+        &bytemuck::cast_slice(&self.0)[page * PAGE_BINS..][..PAGE_BINS]
+    }
 }
 
 fn is_touched(page: &[u32]) -> bool {
@@ -229,7 +246,7 @@ impl PageSource for Accumulator {
         let mut set = PageSet::default();
         let partial = &self.tensors[tensor];
         if let Some(bins) = &partial.bins {
-            let touched = |page: &usize| is_touched(&bins[page * PAGE_BINS..][..PAGE_BINS]);
+            let touched = |page: &usize| is_touched(bins.page(*page));
             partial.moments.possible_pages().filter(touched).for_each(|page| set.insert(page));
         }
         set
@@ -237,8 +254,9 @@ impl PageSource for Accumulator {
 
     fn add_page(&self, tensor: usize, page: usize, into: &mut Page) -> Result<()> {
         if let Some(bins) = &self.tensors[tensor].bins {
-            let counts = &bins[page * PAGE_BINS..][..PAGE_BINS];
-            into.iter_mut().zip(counts).for_each(|(sum, &count)| *sum = sum.wrapping_add(u64::from(count)));
+            into.iter_mut()
+                .zip(bins.page(page))
+                .for_each(|(sum, &count)| *sum = sum.wrapping_add(u64::from(count)));
         }
         Ok(())
     }
