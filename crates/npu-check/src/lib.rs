@@ -25,7 +25,7 @@ pub use fix::{Fixed, fix};
 pub use integers::{Requantized, Source};
 pub use report::{LIMITS_FILE, Report};
 pub use run::run;
-pub use sidecar::{FLOAT_FILE, Sidecar};
+pub use sidecar::Sidecar;
 
 /// Check a quantized model against the limits of the NPU, and adjust it to them
 #[derive(Debug, Parser)]

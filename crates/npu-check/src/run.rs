@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use shiftwise_artifact::{Artifact, Fingerprint, Kind, Writer};
 use shiftwise_graph::Model;
-use shiftwise_quant::TENSORS_FILE;
+use shiftwise_quant::{FLOAT_FILE, TENSORS_FILE};
 use shiftwise_stage::report::count;
 use shiftwise_stage::{
     Begin, Context, Failure, Flags, LoadedModel, MODEL_DATA_FILE, MODEL_FILE, load_model, save_model,
 };
 
 use crate::report::LIMITS_FILE;
-use crate::{Arguments, FLOAT_FILE, NpuCheckConfig, Report, Sidecar, check, check_artifact, fix};
+use crate::{Arguments, NpuCheckConfig, Report, Sidecar, check, check_artifact, fix};
 
 /// Files that are written anew; whatever else the artifact holds is passed on.
 const OWN_FILES: [&str; 4] = [MODEL_FILE, MODEL_DATA_FILE, TENSORS_FILE, LIMITS_FILE];

@@ -8,9 +8,6 @@ use shiftwise_graph::{Graph, Tensor};
 use shiftwise_quant::{Direction, QdqView, QuantType, Role, TensorRecord};
 use shiftwise_stage::Failure;
 
-/// The float model inside a `quantized` artifact.
-pub const FLOAT_FILE: &str = "float.onnx";
-
 /// The list, with whatever else its file says.
 #[derive(Clone, Debug, Default)]
 pub struct Sidecar {

@@ -19,7 +19,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
 
-    /// Give a named dimension this extent (batch=1), or one axis of one input ('images[2]=416'); may be repeated
+    /// Give a named dimension this extent (batch=1), or one axis of one input (`images[2]=416`); may be repeated
     #[arg(long, value_name = "NAME=N")]
     pub fix_dim: Vec<String>,
 

@@ -26,6 +26,6 @@ pub use placement::{
     Placement, PlacementOptions, Role, SelectError, Site, default_op_types, fused_activation,
 };
 pub use qdq::{Direction, QdqView, QuantizedConstant, Quantizer, Scale, ScaleError, ScaleId};
-pub use record::{TENSORS_FILE, TensorRecord};
+pub use record::{FLOAT_FILE, TENSORS_FILE, TensorRecord};
 pub use types::QuantType;
 pub use weights::{WeightScaleError, by_output_error};

@@ -7,6 +7,9 @@ use crate::{Position, QParams, QuantType, Role};
 /// File name of the sidecar inside an artifact.
 pub const TENSORS_FILE: &str = "tensors.json";
 
+/// File name of the float model that the integers are made from, beside the quantized one.
+pub const FLOAT_FILE: &str = "float.onnx";
+
 /// One quantized tensor: where it comes from and how it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TensorRecord {
@@ -27,7 +30,8 @@ pub struct TensorRecord {
     /// Type of the integers.
     #[serde(rename = "type")]
     pub ty: QuantType,
-    /// The scale.
+    /// The scale; written with all its digits, so that readers in double precision get the power of two that it is.
+    #[serde(serialize_with = "all_digits")]
     pub scale: f32,
     /// The zero point.
     pub zero_point: i64,
@@ -54,4 +58,9 @@ impl TensorRecord {
         self.zero_point = params.zero_point;
         self.position = params.position();
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn all_digits<S: serde::Serializer>(scale: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(f64::from(*scale))
 }

@@ -9,7 +9,7 @@ use crate::{QParams, QuantType, WeightLayout};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightScaleError {
-    /// The operator's output: Σ E[x²] · (w − ŵ)², with the mean square of the input channel that w multiplies.
+    /// The operator's output: Σ E(x²) · (w − ŵ)², with the mean square of the input channel that w multiplies.
     #[default]
     Output,
     /// The weight alone: Σ (w − ŵ)².
@@ -19,7 +19,7 @@ pub enum WeightScaleError {
 /// The symmetric power-of-two parameters whose rounding disturbs the output least.
 ///
 /// Candidates run from one position coarser than the covering one to `finer` positions finer: a few large weights that
-/// multiply little may be clipped so that all others get finer steps. `energy` is E[x²] for each input channel, from
+/// multiply little may be clipped so that all others get finer steps. `energy` is E(x²) for each input channel, from
 /// calibration. With inputs that are uncorrelated across channels and taps this is the mean squared error of the
 /// output. Ties go to the coarser scale; where no input channel carries energy the weight alone decides.
 pub fn by_output_error(

@@ -18,7 +18,7 @@ use indexmap::IndexMap;
 use shiftwise_artifact::stats::{STATS_FILE, Stats};
 use shiftwise_artifact::{Artifact, Kind};
 use shiftwise_graph::Model;
-use shiftwise_quant::{Emitted, Placement, TENSORS_FILE, emit};
+use shiftwise_quant::{Emitted, FLOAT_FILE, Placement, TENSORS_FILE, emit};
 use shiftwise_stage::{
     Begin, CommonArgs, Context, ExternalData, Failure, Flags, Program, Stage, load_model, save_model,
     save_model_as,
@@ -26,9 +26,6 @@ use shiftwise_stage::{
 
 pub use config::{CalibrateMethod, QuantizeConfig};
 pub use report::{AbsorbedIn, Report};
-
-/// The float model inside a `quantized` artifact.
-pub const FLOAT_FILE: &str = "float.onnx";
 
 /// Quantize a prepared model by its statistics
 #[derive(Debug, Parser)]
