@@ -24,8 +24,9 @@ default:
     @just --list --unsorted --justfile "{{ justfile() }}"
 
 # Run all stages on a model: MODEL=m.onnx DATA=dir [RECIPE=r.toml] [SAMPLES=100] [PRESET=xint8] [EVAL_DATA=dir] [LABELS=labels.csv] [ENGINE=embedded] [CONFIG=run.toml] [FIX_DIM=name=1] [FORCE=1] [OUT=runs/m]
+[positional-arguments]
 quantize *SETTINGS: build
-    @cd "{{ invocation_directory() }}" && "{{ justfile_directory() }}/scripts/quantize" {{ SETTINGS }}
+    @cd "{{ invocation_directory() }}" && "{{ justfile_directory() }}/scripts/quantize" "$@"
 
 # Quantize the network of examples/demo and print float and quantized accuracy
 demo: build
@@ -33,7 +34,7 @@ demo: build
 
 # Build the programs
 build:
-    @cargo build --release --locked --quiet
+    @cargo build --release --locked
 
 # Run the tests
 test:
