@@ -20,7 +20,7 @@ pub(crate) fn skipped(why: &str) {
 /// The interpreter with onnx and onnxruntime.
 pub(crate) fn python() -> Option<PathBuf> {
     let named = std::env::var_os("SHIFTWISE_PYTHON").map(PathBuf::from);
-    let python = named.or_else(|| Some(workspace().parent()?.join("pyenv/bin/python")))?;
+    let python = named.unwrap_or_else(|| "python3".into());
     let works = Command::new(&python).args(["-c", "import onnx, onnxruntime"]).output();
     if works.is_ok_and(|o| o.status.success()) {
         return Some(python);
