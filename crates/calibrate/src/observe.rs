@@ -3,11 +3,11 @@
 use shiftwise_artifact::stats::{Accumulator, ChannelSample, TensorSample};
 use shiftwise_graph::Value;
 use shiftwise_kernels::histogram::{self, Front};
-use shiftwise_kernels::stats::channel_stats;
+use shiftwise_kernels::stats::{ChannelStats, channel_stats};
 use shiftwise_stage::Failure;
 
 /// Elements of a tensor from which on a table in front of the histogram pays for its flush.
-const LARGE: usize = 1 << 16;
+const LARGE: usize = 1 << 15;
 
 /// Counts the values of a tensor, and adds its extremes and sums. `front` is empty before and after.
 ///
@@ -46,25 +46,27 @@ pub fn observe(
 
     let bins = accumulator.bins_mut(tensor);
     let large = values.len() >= LARGE;
-    if !large {
-        histogram::accumulate(values, bins);
-    }
+    let plane = inner.max(1);
     let mut samples = vec![ChannelSample::default(); channels];
     let (mut nans, mut infinities) = (0, 0);
-    for (plane, channel) in values.chunks_exact(inner.max(1)).zip((0..channels).cycle()) {
-        if large {
-            front.accumulate(plane, bins);
-        }
-        let seen = channel_stats(plane);
+    let mut channel = 0;
+    let mut add = |plane: &[f32], seen: ChannelStats| {
         nans += seen.nan;
         infinities += seen.inf;
         let sample = &mut samples[channel];
+        channel = if channel + 1 == channels { 0 } else { channel + 1 };
         sample.count += plane.len() as u64 - seen.nan - seen.inf;
         // Adding zero turns −0 into +0: which of them comes first must not show in the file.
         sample.min = sample.min.min(seen.min) + 0.0;
         sample.max = sample.max.max(seen.max) + 0.0;
         sample.sum += seen.sum;
         sample.sum_sq += seen.sum_sq;
+    };
+    if large {
+        front.observe(values, plane, bins, add);
+    } else {
+        histogram::accumulate(values, bins);
+        values.chunks(plane).for_each(|plane| add(plane, channel_stats(plane)));
     }
     let (min, max) =
         samples.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), s| (lo.min(s.min), hi.max(s.max)));

@@ -127,7 +127,7 @@ const RANDOM_7_0: [u32; 2] = [1_060_561_507, 1_052_291_042];
 fn random_samples_need_a_size() {
     let spec = DataSpec::new(Source::Random { seed: 1, count: 1 });
     let error = Dataset::open(&spec, &floats(&[-1, 3, -1])).unwrap_err().to_string();
-    assert!(error.contains("[?, 3, ?]") && error.contains("fix the shape"), "{error}");
+    assert!(error.contains("[?, 3, ?]") && error.contains("--fix-dim '"), "{error}");
     let text = [input("s", DataType::String, &[1])];
     assert!(Dataset::open(&spec, &text).is_err());
 }

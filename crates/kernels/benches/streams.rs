@@ -4,7 +4,7 @@
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use shiftwise_kernels::elementwise::{UnaryOp, map, map_in_place};
-use shiftwise_kernels::histogram::{BINS, accumulate};
+use shiftwise_kernels::histogram::{BINS, Front, accumulate};
 use shiftwise_kernels::quantize::{Grid, fake_quantize, quantize_i8};
 use shiftwise_kernels::softmax::softmax_in_place;
 use shiftwise_kernels::stats::channel_stats;
@@ -89,6 +89,58 @@ fn observe_planes(bencher: Bencher<'_, '_>, len: usize) {
             black_box(channel_stats(plane));
             accumulate(plane, &mut bins);
         }
+    });
+}
+
+const PLANES: [usize; 4] = [196, 784, 3136, 12_544];
+
+/// As above by way of a table in front, in two passes.
+#[divan::bench(args = PLANES)]
+fn observe_apart(bencher: Bencher<'_, '_>, plane: usize) {
+    let values = relu(PLANES[3] * 32);
+    let (mut bins, mut front) = (vec![0; BINS], Front::default());
+    bencher.counter(ItemsCount::new(values.len())).bench_local(|| {
+        for plane in values.chunks(plane) {
+            front.accumulate(plane, &mut bins);
+            black_box(channel_stats(plane));
+        }
+    });
+}
+
+/// As above, in one pass.
+#[divan::bench(args = PLANES)]
+fn observe_together(bencher: Bencher<'_, '_>, plane: usize) {
+    let values = relu(PLANES[3] * 32);
+    let (mut bins, mut front) = (vec![0; BINS], Front::default());
+    bencher.counter(ItemsCount::new(values.len())).bench_local(|| {
+        front.observe(&values, plane, &mut bins, |_, stats| {
+            black_box(stats);
+        });
+    });
+}
+
+/// As above for values without zeros, in two passes.
+#[divan::bench(args = PLANES)]
+fn observe_gaussian_apart(bencher: Bencher<'_, '_>, plane: usize) {
+    let values = gaussian(PLANES[3] * 32);
+    let (mut bins, mut front) = (vec![0; BINS], Front::default());
+    bencher.counter(ItemsCount::new(values.len())).bench_local(|| {
+        for plane in values.chunks(plane) {
+            front.accumulate(plane, &mut bins);
+            black_box(channel_stats(plane));
+        }
+    });
+}
+
+/// As above, in one pass.
+#[divan::bench(args = PLANES)]
+fn observe_gaussian_together(bencher: Bencher<'_, '_>, plane: usize) {
+    let values = gaussian(PLANES[3] * 32);
+    let (mut bins, mut front) = (vec![0; BINS], Front::default());
+    bencher.counter(ItemsCount::new(values.len())).bench_local(|| {
+        front.observe(&values, plane, &mut bins, |_, stats| {
+            black_box(stats);
+        });
     });
 }
 

@@ -3,6 +3,8 @@
 //! Half of what follows a Relu is zero, and increments of one bin wait for one another. So where a block has many
 //! zeros they are counted apart, and only the bins of the other values, packed together, are incremented one by one.
 
+use crate::stats::{ChannelStats, channel_stats};
+
 /// Bins of a histogram: sign, 8 bits of exponent, 10 bits of mantissa.
 pub const BINS: usize = 1 << 19;
 
@@ -49,6 +51,31 @@ impl Front {
     pub fn accumulate(&mut self, values: &[f32], bins: &mut [u32]) {
         let bins = bins.try_into().expect("a histogram of 2^19 bins");
         count(values, &mut Fronted { front: &mut self.0, bins });
+    }
+
+    /// Counts as [`Front::accumulate`] does and gives each plane, in order, to `each` with its statistics, those of
+    /// [`channel_stats`]. Both in one pass where that pays: counting is bound by memory and statistics by arithmetic.
+    ///
+    /// Panics when `bins` has not [`BINS`] elements or `plane` is zero.
+    pub fn observe(
+        &mut self,
+        values: &[f32],
+        plane: usize,
+        bins: &mut [u32],
+        mut each: impl FnMut(&[f32], ChannelStats),
+    ) {
+        let bins = bins.try_into().expect("a histogram of 2^19 bins");
+        let mut tally = Fronted { front: &mut self.0, bins };
+        #[cfg(target_arch = "x86_64")]
+        if crate::isa::current() == crate::isa::Isa::Avx512 {
+            #[allow(unsafe_code)]
+            // SAFETY: `current` gives `Avx512` only after the CPU reported the features that the function is built for.
+            return unsafe { x86::observe_avx512(values, plane, &mut tally, each) };
+        }
+        for plane in values.chunks(plane) {
+            count(plane, &mut tally);
+            each(plane, channel_stats(plane));
+        }
     }
 
     /// Moves all counts to `bins`. `range` bounds the finite values that were counted; `strange` says whether there were
@@ -172,30 +199,88 @@ fn count_packed<const LANES: usize>(
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::cast_ptr_alignment, reason = "the loads and stores used here need no alignment")]
 mod x86 {
-    use super::{SHIFT, Tally, count_packed};
+    use super::{BLOCK, SHIFT, Tally, count_each, count_packed};
+    use crate::stats::x86::Sums512;
+    use crate::stats::{ChannelStats, finite_or_any};
     use std::arch::x86_64::{
         __m256i, __m512i, _mm256_castsi256_ps, _mm256_cmpeq_epi32, _mm256_loadu_si256, _mm256_movemask_ps,
         _mm256_permutevar8x32_epi32, _mm256_setzero_si256, _mm256_srli_epi32, _mm256_storeu_si256,
-        _mm512_loadu_si512, _mm512_maskz_compress_epi32, _mm512_srli_epi32, _mm512_storeu_si512,
-        _mm512_test_epi32_mask,
+        _mm512_castsi512_ps, _mm512_loadu_si512, _mm512_maskz_compress_epi32, _mm512_srli_epi32,
+        _mm512_storeu_si512, _mm512_test_epi32_mask,
     };
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt")]
     pub(super) fn count_avx512(values: &[f32], tally: &mut impl Tally) {
+        count_packed::<16>(values, tally, |chunk, room| pack_avx512(load(chunk), room));
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(chunk: &[f32; 16]) -> __m512i {
+        #[allow(unsafe_code)]
+        // SAFETY: reads the 16 lanes of an array of 16 floats; the load needs no alignment.
+        unsafe {
+            _mm512_loadu_si512(std::ptr::from_ref(chunk).cast::<__m512i>())
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,popcnt")]
+    fn pack_avx512(bits: __m512i, room: &mut [u32; 16]) -> usize {
+        let kept = _mm512_test_epi32_mask(bits, bits);
         // Compressing in a register and storing all of it: compressing into memory is microcode on some CPUs.
-        count_packed::<16>(values, tally, |chunk, room| {
-            #[allow(unsafe_code)]
-            // SAFETY: reads the 16 lanes of an array of 16 floats; the load needs no alignment.
-            let bits = unsafe { _mm512_loadu_si512(std::ptr::from_ref(chunk).cast::<__m512i>()) };
-            let kept = _mm512_test_epi32_mask(bits, bits);
-            let packed = _mm512_maskz_compress_epi32(kept, _mm512_srli_epi32::<SHIFT>(bits));
-            #[allow(unsafe_code)]
-            // SAFETY: writes the 16 lanes of an array of 16 integers; the store needs no alignment.
-            unsafe {
-                _mm512_storeu_si512(std::ptr::from_mut(room).cast::<__m512i>(), packed);
+        let packed = _mm512_maskz_compress_epi32(kept, _mm512_srli_epi32::<SHIFT>(bits));
+        #[allow(unsafe_code)]
+        // SAFETY: writes the 16 lanes of an array of 16 integers; the store needs no alignment.
+        unsafe {
+            _mm512_storeu_si512(std::ptr::from_mut(room).cast::<__m512i>(), packed);
+        }
+        kept.count_ones() as usize
+    }
+
+    /// While the values of a stretch are packed and added up, as many of the bins of the stretch before are counted with
+    /// each chunk: the same number each time, so that branches are predicted.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt")]
+    pub(super) fn observe_avx512(
+        values: &[f32],
+        plane: usize,
+        tally: &mut impl Tally,
+        mut each: impl FnMut(&[f32], ChannelStats),
+    ) {
+        let (mut before, mut packed) = (&mut [0; BLOCK + 16], &mut [0; BLOCK + 16]);
+        let mut waiting = 0;
+        for plane in values.chunks(plane) {
+            let (chunks, tail) = plane.as_chunks::<16>();
+            let stretches = chunks.len().div_ceil(BLOCK / 16).max(1);
+            let mut sums = Sums512::new();
+            for stretch in chunks.chunks(chunks.len().div_ceil(stretches).max(1)) {
+                let share = waiting / 4 / stretch.len();
+                let (groups, _) = before.as_chunks::<4>();
+                let mut kept = 0;
+                for (i, chunk) in stretch.iter().enumerate() {
+                    let bits = load(chunk);
+                    sums.add(_mm512_castsi512_ps(bits));
+                    let room = packed[kept..].first_chunk_mut().expect("room for one more chunk");
+                    kept += pack_avx512(bits, room);
+                    for group in &groups[i * share..][..share] {
+                        for bin in group {
+                            tally.bump(*bin);
+                        }
+                    }
+                }
+                for bin in &before[4 * share * stretch.len()..waiting] {
+                    tally.bump(*bin);
+                }
+                tally.zeros((stretch.len() * 16 - kept) as u32);
+                std::mem::swap(&mut before, &mut packed);
+                waiting = kept;
             }
-            kept.count_ones() as usize
-        });
+            count_each(tail, tally);
+            each(plane, finite_or_any(sums.lanes().finish_with(tail), plane));
+        }
+        for bin in &before[..waiting] {
+            tally.bump(*bin);
+        }
     }
 
     /// For each set of lanes, the lanes in order, then anything.
@@ -316,6 +401,37 @@ mod tests {
         front.flush(&mut bins, (-1.5, 5.49), false);
         assert!(bins == counted(&tame));
         assert!(front.0.iter().all(|n| *n == 0));
+    }
+
+    #[test]
+    fn one_pass_gives_what_two_give() {
+        let (mut front, mut portable) = (Front::default(), Front::default());
+        let (mut bins, mut want) = (vec![0; BINS], vec![0; BINS]);
+        let (mut n, mut expected) = (0, 0);
+        for zeros in [0, 20, 128, 250, 256] {
+            let strange = values(3000, zeros);
+            let finite: Vec<f32> = strange.iter().map(|v| if v.is_finite() { *v } else { 1.5 }).collect();
+            for values in [strange, finite] {
+                for len in (0..3000).step_by(if zeros == 128 { 1 } else { 61 }) {
+                    let plane = [1, 15, 16, 49, 196, 1024, 1100, 3000][len % 8];
+                    let values = &values[..len];
+                    let mut planes = values.chunks(plane);
+                    front.observe(values, plane, &mut bins, |seen, stats| {
+                        let plane = planes.next().unwrap();
+                        assert_eq!(seen.as_ptr(), plane.as_ptr());
+                        assert_eq!(seen.len(), plane.len());
+                        assert_eq!(stats, channel_stats(plane), "{zeros} {len}");
+                        n += 1;
+                    });
+                    assert!(planes.next().is_none());
+                    with_portable(|| portable.observe(values, plane, &mut want, |_, _| expected += 1));
+                }
+                front.flush(&mut bins, (0.0, 0.0), true);
+                portable.flush(&mut want, (0.0, 0.0), true);
+                assert!(bins == want, "{zeros}");
+                assert_eq!(n, expected);
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The order of additions is part of the definition: element `i` goes to accumulator `i mod 16`, in order, and the
 //! accumulators are added pairwise, halves first. No product is fused with its sum. So every CPU gives the same bits.
 
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// What calibration keeps of one channel of one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,7 +24,12 @@ pub struct ChannelStats {
 
 /// Statistics of the values of one channel of one sample.
 pub fn channel_stats(values: &[f32]) -> ChannelStats {
-    let all = finite_stats(values);
+    finite_or_any(finite_stats(values), values)
+}
+
+/// `all` if it is valid: it was made of `values` as if all were finite.
+#[inline(always)]
+pub(crate) fn finite_or_any(all: ChannelStats, values: &[f32]) -> ChannelStats {
     // Squares of finite f32 values cannot overflow f64, so the sum tells whether all were finite.
     if all.sum_sq.is_finite() { all } else { any_stats(values) }
 }
@@ -32,7 +37,7 @@ pub fn channel_stats(values: &[f32]) -> ChannelStats {
 /// For values that are all finite; the sums of any others are not finite.
 fn finite_stats(values: &[f32]) -> ChannelStats {
     let (chunks, tail) = values.as_chunks::<LANES>();
-    let mut lanes = match crate::isa::current() {
+    let lanes = match crate::isa::current() {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         // SAFETY: `current` gives `Avx512` only after the CPU reported the features that the function is built for.
@@ -43,11 +48,7 @@ fn finite_stats(values: &[f32]) -> ChannelStats {
         crate::isa::Isa::Avx2 => unsafe { x86::sum_avx2(chunks) },
         crate::isa::Isa::Portable => sum_each(chunks),
     };
-    // The zeros that fill the last chunk do not change the sums; the extrema are taken apart.
-    let mut last = [0.0; LANES];
-    last[..tail.len()].copy_from_slice(tail);
-    lanes.add_sums(&last);
-    lanes.finish(tail)
+    lanes.finish_with(tail)
 }
 
 fn sum_each(chunks: &[[f32; LANES]]) -> Lanes {
@@ -60,46 +61,76 @@ fn sum_each(chunks: &[[f32; LANES]]) -> Lanes {
 
 /// The same sums with vector instructions: what the compiler makes of the loop above is three times slower.
 #[cfg(target_arch = "x86_64")]
-mod x86 {
+pub(crate) mod x86 {
     use super::{LANES, Lanes};
     use std::arch::x86_64::{
-        _mm256_add_pd, _mm256_castps256_ps128, _mm256_cvtps_pd, _mm256_extractf128_ps, _mm256_loadu_ps,
-        _mm256_max_ps, _mm256_min_ps, _mm256_mul_pd, _mm256_set1_ps, _mm256_setzero_pd, _mm256_storeu_pd,
-        _mm256_storeu_ps, _mm512_add_pd, _mm512_castps512_ps256, _mm512_cvtps_pd, _mm512_extractf32x8_ps,
-        _mm512_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_pd, _mm512_set1_ps, _mm512_setzero_pd,
-        _mm512_storeu_pd, _mm512_storeu_ps,
+        __m512, __m512d, _mm256_add_pd, _mm256_castps256_ps128, _mm256_cvtps_pd, _mm256_extractf128_ps,
+        _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_pd, _mm256_set1_ps, _mm256_setzero_pd,
+        _mm256_storeu_pd, _mm256_storeu_ps, _mm512_add_pd, _mm512_castps512_ps256, _mm512_cvtps_pd,
+        _mm512_extractf32x8_ps, _mm512_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_pd, _mm512_set1_ps,
+        _mm512_setzero_pd, _mm512_storeu_pd, _mm512_storeu_ps,
     };
+
+    /// Sixteen lanes of extrema and sums.
+    pub(crate) struct Sums512 {
+        min: __m512,
+        max: __m512,
+        sum: [__m512d; 2],
+        sum_sq: [__m512d; 2],
+    }
+
+    impl Sums512 {
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        pub(crate) fn new() -> Self {
+            Self {
+                min: _mm512_set1_ps(f32::INFINITY),
+                max: _mm512_set1_ps(f32::NEG_INFINITY),
+                sum: [_mm512_setzero_pd(); 2],
+                sum_sq: [_mm512_setzero_pd(); 2],
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        pub(crate) fn add(&mut self, v: __m512) {
+            self.min = _mm512_min_ps(v, self.min);
+            self.max = _mm512_max_ps(v, self.max);
+            let halves = [_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v)];
+            for (i, half) in halves.into_iter().enumerate() {
+                let d = _mm512_cvtps_pd(half);
+                self.sum[i] = _mm512_add_pd(self.sum[i], d);
+                self.sum_sq[i] = _mm512_add_pd(self.sum_sq[i], _mm512_mul_pd(d, d));
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        pub(crate) fn lanes(&self) -> Lanes {
+            let mut lanes = Lanes::new();
+            #[allow(unsafe_code)]
+            // SAFETY: writes 16 floats or 8 doubles into arrays of 16, the doubles at 0 and 8; no alignment is needed.
+            unsafe {
+                _mm512_storeu_ps(lanes.min.as_mut_ptr(), self.min);
+                _mm512_storeu_ps(lanes.max.as_mut_ptr(), self.max);
+                for i in 0..2 {
+                    _mm512_storeu_pd(lanes.sum[8 * i..].as_mut_ptr(), self.sum[i]);
+                    _mm512_storeu_pd(lanes.sum_sq[8 * i..].as_mut_ptr(), self.sum_sq[i]);
+                }
+            }
+            lanes
+        }
+    }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     pub(super) fn sum_avx512(chunks: &[[f32; LANES]]) -> Lanes {
-        let (mut min, mut max) = (_mm512_set1_ps(f32::INFINITY), _mm512_set1_ps(f32::NEG_INFINITY));
-        let mut sum = [_mm512_setzero_pd(); 2];
-        let mut sum_sq = [_mm512_setzero_pd(); 2];
+        let mut sums = Sums512::new();
         for chunk in chunks {
             #[allow(unsafe_code)]
             // SAFETY: reads an array of 16 floats; the load needs no alignment.
-            let v = unsafe { _mm512_loadu_ps(chunk.as_ptr()) };
-            min = _mm512_min_ps(v, min);
-            max = _mm512_max_ps(v, max);
-            let halves = [_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v)];
-            for i in 0..2 {
-                let d = _mm512_cvtps_pd(halves[i]);
-                sum[i] = _mm512_add_pd(sum[i], d);
-                sum_sq[i] = _mm512_add_pd(sum_sq[i], _mm512_mul_pd(d, d));
-            }
+            sums.add(unsafe { _mm512_loadu_ps(chunk.as_ptr()) });
         }
-        let mut lanes = Lanes::new();
-        #[allow(unsafe_code)]
-        // SAFETY: writes 16 floats or 8 doubles into arrays of 16, the doubles at 0 and 8; no alignment is needed.
-        unsafe {
-            _mm512_storeu_ps(lanes.min.as_mut_ptr(), min);
-            _mm512_storeu_ps(lanes.max.as_mut_ptr(), max);
-            for i in 0..2 {
-                _mm512_storeu_pd(lanes.sum[8 * i..].as_mut_ptr(), sum[i]);
-                _mm512_storeu_pd(lanes.sum_sq[8 * i..].as_mut_ptr(), sum_sq[i]);
-            }
-        }
-        lanes
+        sums.lanes()
     }
 
     #[target_feature(enable = "avx2,fma")]
@@ -173,7 +204,7 @@ fn any_stats_body(values: &[f32]) -> ChannelStats {
 
 dispatch! { fn any_stats(values: &[f32]) -> ChannelStats => any_stats_body }
 
-struct Lanes {
+pub(crate) struct Lanes {
     min: [f32; LANES],
     max: [f32; LANES],
     sum: [f64; LANES],
@@ -213,6 +244,16 @@ impl Lanes {
     fn extend(&mut self, v: f32) {
         self.min[0] = if v < self.min[0] { v } else { self.min[0] };
         self.max[0] = if v > self.max[0] { v } else { self.max[0] };
+    }
+
+    /// The statistics of the chunks that were added and of fewer than 16 values after them.
+    #[inline(always)]
+    pub(crate) fn finish_with(mut self, tail: &[f32]) -> ChannelStats {
+        // The zeros that fill the last chunk do not change the sums; the extrema are taken apart.
+        let mut last = [0.0; LANES];
+        last[..tail.len()].copy_from_slice(tail);
+        self.add_sums(&last);
+        self.finish(tail)
     }
 
     #[inline(always)]
