@@ -46,8 +46,13 @@ impl Comparison {
         sums
     }
 
-    /// The metrics of the pairs seen.
+    /// The metrics of the pairs seen; all NaN where an element of either tensor was not finite, since lower bounds on errors
+    /// would otherwise turn that into a perfect score.
     pub fn metrics(&self) -> Metrics {
+        if !self.error_energy.is_finite() {
+            let nan = f64::NAN;
+            return Metrics { cosine: nan, l2: nan, psnr: nan, sqnr: nan, max_abs_error: nan };
+        }
         let norms = (self.reference_energy * self.other_energy).sqrt();
         let cosine = if norms > 0.0 {
             (self.product / norms).clamp(-1.0, 1.0)
@@ -78,6 +83,14 @@ mod tests {
         assert_eq!((m.l2, m.max_abs_error), (1.0, 1.0));
         assert!((m.sqnr - 10.0 * 25f64.log10()).abs() < 1e-12);
         assert!((m.psnr - (20.0 * 4f64.log10() - 10.0 * 0.5f64.log10())).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_value_that_is_not_finite_is_no_perfect_score() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let m = Comparison::of(&[1.0, 2.0], &[1.0, bad]).metrics();
+            assert!(m.sqnr.is_nan() && m.cosine.is_nan() && m.max_abs_error.is_nan(), "{bad}");
+        }
     }
 
     #[test]

@@ -36,6 +36,14 @@ pub(super) fn open(path: &Path, inputs: &[InputSpec]) -> Result<(Vec<String>, Bo
     };
     let found: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
     if inputs.len() == 1 && arrays.len() == 1 {
+        // `arr_0` is what numpy calls an array that nobody gave a name.
+        if npz && arrays[0].0 != inputs[0].name && arrays[0].0 != "arr_0" {
+            let (found, input) = (&arrays[0].0, &inputs[0].name);
+            tracing::warn!(
+                "{}: its only array {found:?} is taken for the only input {input:?}",
+                path.display()
+            );
+        }
         arrays[0].0.clone_from(&inputs[0].name);
     }
     let mut parts = Vec::new();
