@@ -1,44 +1,142 @@
 //! What a node's kernel gets and gives.
 
+use std::sync::Arc;
+
 use shiftwise_graph::Value;
+use smallvec::SmallVec;
 
 use crate::pool::Workspace;
+use crate::scalar::each_type;
 
 /// What a kernel says: a result, or what is wrong with its inputs.
 pub(crate) type Outcome<T> = Result<T, String>;
 
 /// A compiled node: its attributes are parsed, its semantics chosen.
-pub(crate) type Kernel = Box<dyn Fn(&mut Args<'_>, &mut Workspace) -> Outcome<Vec<Value>> + Send + Sync>;
+pub(crate) type Kernel = Box<dyn Fn(&mut Args<'_>, &mut Workspace) -> Outcome<Results> + Send + Sync>;
 
-/// One input of a node.
+/// The outputs of a node, in order.
+pub(crate) type Results = SmallVec<[Datum; 1]>;
+
+/// A shape under construction; of few enough dimensions, it costs no allocation.
+pub(crate) type Shape = SmallVec<[usize; 6]>;
+
+/// Integers of shapes, axes, positions.
+pub(crate) type Ints = SmallVec<[i64; 8]>;
+
+/// Results from tensors.
+macro_rules! results {
+    ($($value:expr),* $(,)?) => {
+        smallvec::smallvec![$($crate::args::Datum::from($value)),*]
+    };
+}
+pub(crate) use results;
+
+/// What a tensor name of the graph may stand for during a run.
+#[derive(Clone, Debug)]
+pub(crate) enum Datum {
+    Tensor(Value),
+    /// Tensors of one element type, of any shapes.
+    Sequence(Arc<Vec<Value>>),
+    /// An optional value that is not there.
+    Nothing,
+}
+
+impl From<Value> for Datum {
+    fn from(value: Value) -> Self {
+        Self::Tensor(value)
+    }
+}
+
+impl From<Vec<Value>> for Datum {
+    fn from(elements: Vec<Value>) -> Self {
+        Self::Sequence(Arc::new(elements))
+    }
+}
+
+/// One input of a node, and what a slot holds during a run.
+#[derive(Default)]
 pub(crate) enum Arg<'a> {
-    /// Omitted, or taken.
+    /// Omitted, taken, not there yet, or an optional value that is not there.
+    #[default]
     None,
     /// Read by others too.
     Shared(&'a Value),
     /// Read by nobody else: may be overwritten.
     Owned(Value),
+    Sequence(Arc<Vec<Value>>),
 }
 
-/// The inputs of a node.
-pub(crate) struct Args<'a>(pub(crate) Vec<Arg<'a>>);
+impl From<Datum> for Arg<'_> {
+    fn from(datum: Datum) -> Self {
+        match datum {
+            Datum::Tensor(v) => Self::Owned(v),
+            Datum::Sequence(s) => Self::Sequence(s),
+            Datum::Nothing => Self::None,
+        }
+    }
+}
 
-impl Args<'_> {
+impl Arg<'_> {
+    pub(crate) fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Shared(v) => Some(v),
+            Self::Owned(v) => Some(v),
+            Self::None | Self::Sequence(_) => None,
+        }
+    }
+
+    /// The same, for one more reader.
+    pub(crate) fn borrowed(&self) -> Arg<'_> {
+        match self {
+            Self::Shared(v) => Arg::Shared(v),
+            Self::Owned(v) => Arg::Shared(v),
+            Self::Sequence(s) => Arg::Sequence(Arc::clone(s)),
+            Self::None => Arg::None,
+        }
+    }
+
+    /// Itself or a copy of it.
+    pub(crate) fn into_datum(self, ws: &mut Workspace) -> Datum {
+        match self {
+            Self::Owned(v) => Datum::Tensor(v),
+            Self::Shared(v) => Datum::Tensor(copy(v, ws)),
+            Self::Sequence(s) => Datum::Sequence(s),
+            Self::None => Datum::Nothing,
+        }
+    }
+}
+
+/// The inputs of a node. The longest group of nodes fits without an allocation.
+pub(crate) struct Args<'a>(pub(crate) SmallVec<[Arg<'a>; 9]>);
+
+impl<'a> Args<'a> {
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The input at `index`, unless it is omitted.
+    /// The tensor at `index`, unless it is omitted.
     pub(crate) fn get(&self, index: usize) -> Option<&Value> {
-        match self.0.get(index)? {
-            Arg::None => None,
-            Arg::Shared(v) => Some(v),
-            Arg::Owned(v) => Some(v),
-        }
+        self.0.get(index)?.value()
     }
 
     pub(crate) fn value(&self, index: usize) -> Outcome<&Value> {
-        self.get(index).ok_or_else(|| format!("input {index} is missing"))
+        match self.0.get(index) {
+            Some(Arg::Sequence(_)) => Err(format!("input {index} is a sequence, where a tensor is needed")),
+            arg => arg.and_then(Arg::value).ok_or_else(|| format!("input {index} is missing")),
+        }
+    }
+
+    /// The sequence at `index`; shared with other readers, unless this was the last.
+    pub(crate) fn sequence(&mut self, index: usize) -> Outcome<Arc<Vec<Value>>> {
+        match self.0.get_mut(index).map(std::mem::take) {
+            Some(Arg::Sequence(s)) => Ok(s),
+            _ => Err(format!("input {index} is not a sequence")),
+        }
+    }
+
+    /// Whatever is at `index`.
+    pub(crate) fn take_any(&mut self, index: usize) -> Arg<'a> {
+        self.0.get_mut(index).map(std::mem::take).unwrap_or_default()
     }
 
     /// The elements and the shape of a float input.
@@ -56,7 +154,7 @@ impl Args<'_> {
     }
 
     /// The elements of an integer input of shapes, axes, indices: int64 or int32.
-    pub(crate) fn ints(&self, index: usize) -> Outcome<Vec<i64>> {
+    pub(crate) fn ints(&self, index: usize) -> Outcome<Ints> {
         match self.value(index)? {
             Value::I64(a) => Ok(a.iter().copied().collect()),
             Value::I32(a) => Ok(a.iter().map(|v| i64::from(*v)).collect()),
@@ -64,14 +162,14 @@ impl Args<'_> {
         }
     }
 
-    pub(crate) fn optional_ints(&self, index: usize) -> Outcome<Option<Vec<i64>>> {
+    pub(crate) fn optional_ints(&self, index: usize) -> Outcome<Option<Ints>> {
         if self.get(index).is_none() { Ok(None) } else { self.ints(index).map(Some) }
     }
 
     /// The input itself, if nobody else reads it.
     pub(crate) fn take(&mut self, index: usize) -> Option<Value> {
         let arg = self.0.get_mut(index)?;
-        match std::mem::replace(arg, Arg::None) {
+        match std::mem::take(arg) {
             Arg::Owned(v) => Some(v),
             other => {
                 *arg = other;
@@ -96,14 +194,12 @@ impl Args<'_> {
 
 /// A copy in a reused buffer.
 pub(crate) fn copy(value: &Value, ws: &mut Workspace) -> Value {
-    match value.as_f32() {
-        Some(elements) => {
-            let mut buffer = ws.floats(elements.len());
-            buffer.copy_from_slice(elements);
-            Value::f32(value.shape(), buffer)
-        }
-        None => value.clone(),
-    }
+    each_type!(value, a => {
+        let from = crate::scalar::slice(a);
+        let mut buffer = ws.buffer(from.len());
+        buffer.copy_from_slice(from);
+        crate::scalar::value(value.shape(), buffer).unwrap_or_else(|_| value.clone())
+    })
 }
 
 /// The axis that `axis` means in a tensor of `rank` dimensions, counted from the end where negative.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use shiftwise_graph::{Model, Node, NodeId, Value};
+use shiftwise_graph::{Graph, Model, Node, NodeId, Value};
+use smallvec::SmallVec;
 
-use crate::args::{Arg, Args, Kernel};
+use crate::args::{Arg, Args, Datum, Kernel, Outcome};
 use crate::plan::{Plan, Read, Slot, Step};
 use crate::pool::Workspace;
 use crate::{EngineError, TensorId, Unsupported, Watch, fuse, ops};
@@ -12,24 +13,34 @@ use crate::{EngineError, TensorId, Unsupported, Watch, fuse, ops};
 /// Versions of the standard operator set whose meaning the operators here follow.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
 
-/// Every node that cannot be computed.
+/// Every node that cannot be computed, those in bodies of other nodes included.
 pub(crate) fn unsupported(model: &Model) -> Vec<Unsupported> {
-    model
-        .graph
-        .nodes()
-        .filter_map(|(_, node)| {
-            let why = refusal(model, node)?;
+    let mut found = Vec::new();
+    unsupported_in(model, &model.graph, &mut found);
+    found
+}
+
+fn unsupported_in(model: &Model, graph: &Graph, found: &mut Vec<Unsupported>) {
+    for (_, node) in graph.nodes() {
+        let before = found.len();
+        for (_, body) in node.subgraphs() {
+            unsupported_in(model, body, found);
+        }
+        // A node whose body is refused is not to blame itself.
+        if found.len() == before
+            && let Some(why) = refusal(model, graph, node)
+        {
             let op = if node.domain.is_empty() {
                 node.op_type.clone()
             } else {
                 format!("{}.{}", node.domain, node.op_type)
             };
-            Some(Unsupported { node: node.label(), op, why })
-        })
-        .collect()
+            found.push(Unsupported { node: node.label(), op, why });
+        }
+    }
 }
 
-fn refusal(model: &Model, node: &Node) -> Option<String> {
+fn refusal(model: &Model, graph: &Graph, node: &Node) -> Option<String> {
     let domain = |d: &str| if d == "ai.onnx" { String::new() } else { d.to_string() };
     if model.functions.iter().any(|f| f.name == node.op_type && domain(&f.domain) == node.domain) {
         return Some("it calls a function of the model; inline the model's functions first".into());
@@ -43,7 +54,7 @@ fn refusal(model: &Model, node: &Node) -> Option<String> {
         ));
     }
     for (i, input) in node.inputs.iter().enumerate() {
-        if let Some(tensor) = model.graph.initializer(input)
+        if let Some(tensor) = graph.initializer(input)
             && tensor.dtype().bits().is_none_or(|b| b < 8)
         {
             return Some(format!("input {i} is a {} tensor, which cannot be computed with", tensor.dtype()));
@@ -68,30 +79,60 @@ pub(crate) fn plan(model: &Model, watch: &Watch) -> Result<Plan, EngineError> {
     let graph = &model.graph;
     graph.check("prepare").map_err(|e| EngineError::Graph(e.to_string()))?;
     let watched = watched(model, watch)?;
-    let live = live(model, &watched);
+    build(graph, model.opset(), &watched, &[])
+}
+
+/// The plan of a body of a node, whose inputs are those of the graph and then `captured` of the graphs around it.
+pub(crate) fn body(graph: &Graph, opset: i64, captured: &[String]) -> Outcome<Plan> {
+    build(graph, opset, &BTreeSet::new(), captured).map_err(|e| e.to_string())
+}
+
+/// What the bodies of a node read from the graphs around it; each name once, in order.
+pub(crate) fn captures(node: &Node) -> Vec<String> {
+    let mut names = indexmap::IndexSet::new();
+    for (_, body) in node.subgraphs() {
+        names.extend(body.captures());
+    }
+    names.into_iter().collect()
+}
+
+fn build(
+    graph: &Graph,
+    opset: i64,
+    watched: &BTreeSet<&str>,
+    captured: &[String],
+) -> Result<Plan, EngineError> {
+    let reads: HashMap<NodeId, Vec<String>> = graph
+        .nodes()
+        .filter(|(_, node)| node.subgraphs().next().is_some())
+        .map(|(id, node)| (id, captures(node)))
+        .collect();
+    let live = live(graph, watched, &reads);
     let mut constants: HashMap<&str, Value> = HashMap::new();
+    let read_constant = |name: &str| match graph.initializer(name) {
+        Some(tensor) => Value::from_tensor(tensor)
+            .map(Some)
+            .map_err(|e| EngineError::Constant { name: name.into(), reason: e.to_string() }),
+        None => Ok(None),
+    };
     let mut items = Vec::new();
-    for group in fuse::groups(graph, &live, &watched) {
-        let item = item(&group, model.opset())?;
-        for name in item.inputs.iter().flatten() {
-            if let Some(tensor) = graph.initializer(name)
-                && !constants.contains_key(name)
+    for group in fuse::groups(graph, &live, watched) {
+        let item = item(&group, opset, &reads)?;
+        for name in item.inputs.iter().copied().flatten() {
+            if !constants.contains_key(name)
+                && let Some(value) = read_constant(name)?
             {
-                let value = Value::from_tensor(tensor)
-                    .map_err(|e| EngineError::Constant { name: (*name).into(), reason: e.to_string() })?;
                 constants.insert(name, value);
             }
         }
         items.push(item);
     }
     for output in graph.outputs() {
-        if let Some(tensor) = graph.initializer(&output.name) {
-            let value = Value::from_tensor(tensor)
-                .map_err(|e| EngineError::Constant { name: output.name.clone(), reason: e.to_string() })?;
+        if let Some(value) = read_constant(&output.name)? {
             constants.insert(&output.name, value);
         }
     }
-    Ok(assemble(model, &watched, items, constants))
+    Ok(assemble(graph, captured, watched, items, constants))
 }
 
 /// The watched names, each of which a node makes.
@@ -123,14 +164,17 @@ fn watched<'m>(model: &'m Model, watch: &'m Watch) -> Result<BTreeSet<&'m str>, 
 }
 
 /// The nodes that outputs or watched tensors depend on, in execution order.
-fn live<'m>(model: &'m Model, watched: &BTreeSet<&str>) -> Vec<(NodeId, &'m Node)> {
-    let graph = &model.graph;
+fn live<'m>(
+    graph: &'m Graph,
+    watched: &BTreeSet<&'m str>,
+    reads: &'m HashMap<NodeId, Vec<String>>,
+) -> Vec<(NodeId, &'m Node)> {
     let mut wanted: BTreeSet<&str> = watched.clone();
     wanted.extend(graph.outputs().iter().map(|o| o.name.as_str()));
     let mut live: Vec<(NodeId, &Node)> = Vec::new();
     for (id, node) in graph.nodes().collect::<Vec<_>>().into_iter().rev() {
         if node.outputs.iter().any(|o| !o.is_empty() && wanted.contains(o.as_str())) {
-            wanted.extend(node.inputs.iter().map(String::as_str));
+            wanted.extend(node.inputs.iter().chain(reads.get(&id).into_iter().flatten()).map(String::as_str));
             live.push((id, node));
         }
     }
@@ -138,17 +182,23 @@ fn live<'m>(model: &'m Model, watched: &BTreeSet<&str>) -> Vec<(NodeId, &'m Node
     live
 }
 
-fn item<'m>(group: &fuse::Group<'m>, opset: i64) -> Result<Item<'m>, EngineError> {
-    let last = group.nodes.last().ok_or_else(|| EngineError::Graph("a group without nodes".into()))?;
-    let compiled = match group.nodes.as_slice() {
+fn item<'m>(
+    group: &fuse::Group<'m>,
+    opset: i64,
+    reads: &'m HashMap<NodeId, Vec<String>>,
+) -> Result<Item<'m>, EngineError> {
+    let last = group.nodes.last().ok_or_else(|| EngineError::Graph("a group without nodes".into()))?.1;
+    let nodes: SmallVec<[&Node; 3]> = group.nodes.iter().map(|(_, node)| *node).collect();
+    let compiled = match nodes.as_slice() {
         [node] => ops::compile(node, opset),
         nodes => ops::compile_group(nodes, opset),
     };
     let kernel = compiled.map_err(|reason| EngineError::Node { node: last.label(), reason })?;
     let mut inputs = Vec::new();
-    for (i, node) in group.nodes.iter().enumerate() {
+    for (i, (id, node)) in group.nodes.iter().enumerate() {
         // Members after the first read the one before through their first input.
         inputs.extend((usize::from(i > 0)..node.inputs.len()).map(|k| node.input(k)));
+        inputs.extend(reads.get(id).into_iter().flatten().map(|name| Some(name.as_str())));
         if group.nodes.len() > 1 {
             // Every member has its full number of places, so that the group's kernel finds them.
             let places = ops::places(node).saturating_sub(usize::from(i > 0));
@@ -162,12 +212,12 @@ fn item<'m>(group: &fuse::Group<'m>, opset: i64) -> Result<Item<'m>, EngineError
 
 /// Evaluates what is constant, numbers the slots, finds last uses.
 fn assemble<'m>(
-    model: &'m Model,
+    graph: &'m Graph,
+    captured: &'m [String],
     watched: &BTreeSet<&'m str>,
     items: Vec<Item<'m>>,
     mut constants: HashMap<&'m str, Value>,
 ) -> Plan {
-    let graph = &model.graph;
     let mut names: Vec<String> = Vec::new();
     let mut ws = Workspace::default();
     let mut kept: Vec<Kept<'m>> = Vec::new();
@@ -198,13 +248,8 @@ fn assemble<'m>(
     }
     let results: Vec<Slot> = graph.outputs().iter().map(|o| slot_of(&mut slots, o.name.as_str())).collect();
     // Never freed, never overwritten: what runs borrow, and what they return.
-    let lasting: BTreeSet<&str> = graph
-        .inputs()
-        .iter()
-        .chain(graph.outputs())
-        .map(|v| v.name.as_str())
-        .chain(constants.keys().copied().collect::<BTreeSet<_>>())
-        .collect();
+    let lasting: BTreeSet<&str> =
+        graph.outputs().iter().map(|v| v.name.as_str()).chain(constants.keys().copied()).collect();
     let mut steps = Vec::with_capacity(kept.len());
     for (i, (item, folded, shown)) in kept.into_iter().enumerate() {
         let dies = |name: &str| last_use.get(name) == Some(&i) && !lasting.contains(name);
@@ -233,13 +278,12 @@ fn assemble<'m>(
     let mut held: Vec<(Slot, Value)> =
         slots.iter().filter_map(|(name, slot)| Some((*slot, constants.remove(name)?))).collect();
     held.sort_by_key(|(slot, _)| *slot);
+    let inputs = graph.inputs().iter().map(|v| v.name.as_str()).chain(captured.iter().map(String::as_str));
     Plan {
-        inputs: graph.inputs().to_vec(),
-        outputs: graph.outputs().to_vec(),
         watched: names,
         slots: slots.len(),
         constants: held,
-        feeds: graph.inputs().iter().map(|v| slots.get(v.name.as_str()).copied()).collect(),
+        feeds: inputs.map(|name| slots.get(name).copied()).collect(),
         steps,
         results,
     }
@@ -247,7 +291,7 @@ fn assemble<'m>(
 
 /// Computes a group whose inputs are all constant. What fails is left to runs, which name the node.
 fn fold<'m>(item: &Item<'m>, constants: &mut HashMap<&'m str, Value>, ws: &mut Workspace) -> bool {
-    let mut args = Vec::with_capacity(item.inputs.len());
+    let mut args = SmallVec::new();
     for input in &item.inputs {
         args.push(match input {
             None => Arg::None,
@@ -257,12 +301,12 @@ fn fold<'m>(item: &Item<'m>, constants: &mut HashMap<&'m str, Value>, ws: &mut W
             },
         });
     }
-    let Ok(values) = (item.kernel)(&mut Args(args), ws) else { return false };
-    if values.len() < item.outputs.len() {
+    let Ok(results) = (item.kernel)(&mut Args(args), ws) else { return false };
+    if results.len() < item.outputs.len() || !results.iter().all(|d| matches!(d, Datum::Tensor(_))) {
         return false;
     }
-    for (name, value) in item.outputs.iter().zip(values) {
-        if let Some(name) = name {
+    for (name, datum) in item.outputs.iter().zip(results) {
+        if let (Some(name), Datum::Tensor(value)) = (name, datum) {
             constants.insert(name, value);
         }
     }

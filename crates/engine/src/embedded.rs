@@ -30,6 +30,6 @@ impl Engine for Embedded {
             return Err(EngineError::Unsupported { engine: self.name(), nodes });
         }
         let plan = compile::plan(model, &options.watch)?;
-        Ok(Box::new(EmbeddedSession::new(plan)))
+        Ok(Box::new(EmbeddedSession::new(plan, model.graph.inputs(), model.graph.outputs())))
     }
 }

@@ -55,6 +55,12 @@ pub enum EngineError {
     /// The graph is not one that can be run.
     #[error("prepare the model: {0}")]
     Graph(String),
+    /// An output is a sequence or an optional value that is not there, and only tensors can be given out.
+    #[error("give out {name:?}: it is not a tensor; choose tensors as outputs of the model")]
+    NotATensor {
+        /// The output.
+        name: String,
+    },
     /// A feed does not fit the inputs of the model.
     #[error("feed input {name:?}: {reason}")]
     Feed {

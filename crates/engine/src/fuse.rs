@@ -9,7 +9,7 @@ use shiftwise_graph::{DataType, Graph, Node, NodeId};
 
 /// Nodes computed together, in execution order; the group stands at the place of its last node.
 pub(crate) struct Group<'m> {
-    pub(crate) nodes: Vec<&'m Node>,
+    pub(crate) nodes: Vec<(NodeId, &'m Node)>,
 }
 
 /// Groups the nodes of `live`, which is in execution order.
@@ -26,11 +26,11 @@ pub(crate) fn groups<'m>(
         graph.sole_consumer(output).ok().filter(|(_, next)| next.input(0) == Some(output))
     };
     // The group of a node, by its last node so far.
-    let mut open: BTreeMap<NodeId, Vec<&'m Node>> = BTreeMap::new();
+    let mut open: BTreeMap<NodeId, Vec<(NodeId, &'m Node)>> = BTreeMap::new();
     let mut groups = Vec::new();
     for (id, node) in live {
         let mut members = open.remove(id).unwrap_or_default();
-        members.push(*node);
+        members.push((*id, *node));
         match private(node) {
             Some((next, reader)) if joins(graph, &members, reader) => {
                 open.insert(next, members);
@@ -42,8 +42,8 @@ pub(crate) fn groups<'m>(
 }
 
 /// Whether `next` is computed together with the nodes before it.
-fn joins(graph: &Graph, members: &[&Node], next: &Node) -> bool {
-    let (Some(first), Some(last)) = (members.first(), members.last()) else { return false };
+fn joins(graph: &Graph, members: &[(NodeId, &Node)], next: &Node) -> bool {
+    let (Some((_, first)), Some((_, last))) = (members.first(), members.last()) else { return false };
     if first.is("Conv") {
         // Between float16 nodes every result is rounded, and a group would not.
         let weight = first.input(1).and_then(|w| graph.constant(w)).map(shiftwise_graph::Tensor::dtype);

@@ -19,6 +19,7 @@ mod rten_op;
 mod scalar;
 mod session;
 mod strided;
+mod walk;
 
 pub use api::{Engine, Flow, PrepareOptions, Session, TensorId, Watch};
 pub use embedded::{Embedded, embedded};

@@ -1,6 +1,6 @@
 //! A model as it is executed: numbered slots in place of names.
 
-use shiftwise_graph::{Value, ValueInfo};
+use shiftwise_graph::Value;
 
 use crate::TensorId;
 use crate::args::Kernel;
@@ -10,8 +10,6 @@ pub(crate) type Slot = usize;
 
 /// A prepared model.
 pub(crate) struct Plan {
-    pub(crate) inputs: Vec<ValueInfo>,
-    pub(crate) outputs: Vec<ValueInfo>,
     pub(crate) watched: Vec<String>,
     pub(crate) slots: usize,
     /// Slots that hold constants during every run.

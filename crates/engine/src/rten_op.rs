@@ -13,7 +13,7 @@ use rten::{ModelOptions, RunOptions, ThreadPool, ValueOrView, ValueView};
 use rten_tensor::{AsView, Layout};
 use shiftwise_graph::{Graph, Model, Node, Value, ValueInfo, ValueType, Weights};
 
-use crate::args::{Args, Kernel, Outcome};
+use crate::args::{Args, Datum, Kernel, Outcome, Results};
 
 /// Element type of an output.
 #[derive(Clone, Copy)]
@@ -119,7 +119,7 @@ thread_local! {
     static ALONE: Arc<ThreadPool> = Arc::new(ThreadPool::with_num_threads(1));
 }
 
-fn run(model: &rten::Model, allowed: &Allowed, args: &Args<'_>) -> Outcome<Vec<Value>> {
+fn run(model: &rten::Model, allowed: &Allowed, args: &Args<'_>) -> Outcome<Results> {
     let present: Vec<&Value> = (0..args.count()).filter_map(|i| args.get(i)).collect();
     let narrowed = present.iter().map(|v| narrow(v)).collect::<Outcome<Vec<_>>>()?;
     let mut feeds: Vec<(rten::NodeId, ValueOrView<'_>)> = Vec::with_capacity(present.len());
@@ -134,17 +134,17 @@ fn run(model: &rten::Model, allowed: &Allowed, args: &Args<'_>) -> Outcome<Vec<V
     let ids = model.output_ids();
     let places: Vec<usize> =
         ids.iter().filter_map(|id| model.node_info(*id)?.name()?.strip_prefix('o')?.parse().ok()).collect();
-    let mut outputs = Vec::with_capacity(allowed.outputs.len());
+    let mut outputs = Results::with_capacity(allowed.outputs.len());
     for (k, gives) in allowed.outputs.iter().enumerate() {
         let Some(result) = places.contains(&k).then(|| results.next()).flatten() else {
-            outputs.push(Value::f32(&[0], Vec::new()));
+            outputs.push(Datum::Nothing);
             continue;
         };
         let like = match gives {
             Gives::Int64 => None,
             Gives::Like(i) => Some(args.value(*i)?),
         };
-        outputs.push(widen(result, like)?);
+        outputs.push(widen(result, like)?.into());
     }
     Ok(outputs)
 }

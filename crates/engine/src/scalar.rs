@@ -5,18 +5,24 @@ use ndarray::{ArrayD, IxDyn};
 use shiftwise_graph::Value;
 
 use crate::args::Outcome;
-use crate::pool::Workspace;
+use crate::pool::{Pooled, Workspace};
+
+/// Larger results are refused before the allocator is asked.
+const LARGEST: usize = 1 << 36;
 
 /// An element type of values.
-pub(crate) trait Scalar: Copy + Default + PartialOrd + Send + Sync + 'static {
+pub(crate) trait Scalar: Copy + Default + PartialOrd + Send + Sync + Pooled + 'static {
     fn wrap(array: ArrayD<Self>) -> Value;
 
+    /// The array in a value of this type.
+    fn array_of(value: &Value) -> Option<&ArrayD<Self>>;
+
     /// `len` elements of unspecified content.
-    fn buffer(_: &mut Workspace, len: usize) -> Result<Vec<Self>, String> {
-        let mut buffer = Vec::new();
-        buffer.try_reserve_exact(len).map_err(|_| format!("no memory for {len} elements"))?;
-        buffer.resize(len, Self::default());
-        Ok(buffer)
+    fn buffer(ws: &mut Workspace, len: usize) -> Outcome<Vec<Self>> {
+        if len > LARGEST {
+            return Err(format!("no memory for {len} elements"));
+        }
+        Ok(ws.buffer(len))
     }
 }
 
@@ -26,27 +32,19 @@ macro_rules! scalars {
             fn wrap(array: ArrayD<Self>) -> Value {
                 Value::$variant(array)
             }
+
+            fn array_of(value: &Value) -> Option<&ArrayD<Self>> {
+                match value {
+                    Value::$variant(array) => Some(array),
+                    _ => None,
+                }
+            }
         })*
     };
 }
 
-scalars!(F64 f64, F16 f16, Bf16 bf16, I64 i64, I32 i32, I16 i16, I8 i8, U64 u64, U32 u32, U16 u16, U8 u8, Bool bool);
-
-/// Larger results are refused before the allocator is asked.
-const LARGEST: usize = 1 << 36;
-
-impl Scalar for f32 {
-    fn wrap(array: ArrayD<Self>) -> Value {
-        Value::F32(array)
-    }
-
-    fn buffer(ws: &mut Workspace, len: usize) -> Result<Vec<Self>, String> {
-        if len > LARGEST {
-            return Err(format!("no memory for {len} elements"));
-        }
-        Ok(ws.floats(len))
-    }
-}
+scalars!(F32 f32, F64 f64, F16 f16, Bf16 bf16, I64 i64, I32 i32, I16 i16, I8 i8, U64 u64, U32 u32, U16 u16, U8 u8,
+    Bool bool);
 
 /// Runs a block with `$a` bound to the array inside a value, whatever its element type.
 macro_rules! each_type {

@@ -3,25 +3,39 @@
 use shiftwise_graph::Value;
 use shiftwise_kernels::broadcast::{BinaryOp, binary, binary_in_place, broadcast_shape};
 
-use super::Cx;
 use super::layout::expanded;
-use crate::args::{Args, Kernel, Outcome};
+use super::{Cx, Op};
+use crate::args::{Args, Kernel, Outcome, results};
 use crate::pool::Workspace;
 use crate::scalar::{count, slice, value};
+
+pub(super) const OPS: &[Op] = &[
+    Op::float("Add", compile),
+    Op::float("Sub", compile),
+    Op::float("Mul", compile),
+    Op::float("Div", compile),
+    Op::float("Min", compile),
+    Op::float("Max", compile),
+    Op::float("Pow", compile),
+    Op::float("PRelu", compile),
+    Op::float("Mod", compile),
+    Op::float("Sum", compile),
+    Op::float("Mean", compile),
+];
 
 /// An operator on integers; `None` where there is no result.
 type Whole = fn(i64, i64) -> Option<i64>;
 
 #[derive(Clone, Copy)]
-struct Op {
+struct Arithmetic {
     float: BinaryOp,
     whole: Option<Whole>,
     /// Whether operands may change places.
     commutes: bool,
 }
 
-pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
-    let op = |float, commutes, whole| Op { float, whole, commutes };
+fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+    let op = |float, commutes, whole| Arithmetic { float, whole, commutes };
     let name = cx.node.op_type.as_str();
     let chosen = match name {
         "Add" | "Sum" | "Mean" => op(BinaryOp::Add, true, Some((|a, b| Some(a.wrapping_add(b))) as Whole)),
@@ -42,7 +56,7 @@ pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     let mean = name == "Mean";
     Ok(Box::new(move |args, ws| {
         if args.count() == 1 {
-            return Ok(vec![args.take_or_copy(0, ws)?]);
+            return Ok(results![args.take_or_copy(0, ws)?]);
         }
         let mut result = apply(chosen, args, 0, 1, ws)?;
         for i in 2..args.count() {
@@ -50,14 +64,15 @@ pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
                 Some(v) => v,
                 None => crate::args::copy(args.value(i)?, ws),
             };
-            let mut pair = Args(vec![crate::args::Arg::Owned(result), crate::args::Arg::Owned(rest)]);
+            let mut pair =
+                Args(smallvec::smallvec![crate::args::Arg::Owned(result), crate::args::Arg::Owned(rest)]);
             result = apply(chosen, &mut pair, 0, 1, ws)?;
         }
         if mean && let Value::F32(a) = &mut result {
             let n = args.count() as f32;
             a.iter_mut().for_each(|v| *v /= n);
         }
-        Ok(vec![result])
+        Ok(results![result])
     }))
 }
 
@@ -69,7 +84,7 @@ fn power(a: i64, b: i64) -> Option<i64> {
     u32::try_from(b).ok().map(|b| a.wrapping_pow(b))
 }
 
-fn apply(op: Op, args: &mut Args<'_>, i: usize, j: usize, ws: &mut Workspace) -> Outcome<Value> {
+fn apply(op: Arithmetic, args: &mut Args<'_>, i: usize, j: usize, ws: &mut Workspace) -> Outcome<Value> {
     let (a, b) = (args.value(i)?, args.value(j)?);
     let shape = broadcast_shape(a.shape(), b.shape())
         .ok_or_else(|| format!("values of shapes {:?} and {:?} do not broadcast", a.shape(), b.shape()))?;
@@ -186,6 +201,6 @@ fn modulo(cx: Cx<'_>) -> Outcome<Kernel> {
             (Value::I32(x), Value::I32(y)) => whole!(I32, i32, x, y),
             _ => Err(format!("values of {} and {} cannot be combined", a.dtype(), b.dtype())),
         };
-        Ok(vec![result?])
+        Ok(results![result?])
     }))
 }

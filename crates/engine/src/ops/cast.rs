@@ -4,12 +4,14 @@ use half::{bf16, f16};
 use ndarray::ArrayD;
 use shiftwise_graph::{DataType, Value};
 
-use super::Cx;
-use crate::args::{Kernel, Outcome};
+use super::{Cx, Op};
+use crate::args::{Kernel, Outcome, results};
 use crate::pool::Workspace;
 use crate::scalar::{Scalar, each_type};
 
-pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+pub(super) const OPS: &[Op] = &[Op::any("Cast", compile), Op::any("CastLike", like)];
+
+fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     let to = cx.node.int("to").ok_or("it has no attribute to")?;
     let to = i32::try_from(to).ok().and_then(DataType::from_onnx).ok_or("its attribute to is not a type")?;
     if !is_supported(to) {
@@ -17,16 +19,16 @@ pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     }
     Ok(Box::new(move |args, ws| {
         if args.value(0)?.dtype() == to {
-            return Ok(vec![args.take_or_copy(0, ws)?]);
+            return Ok(results![args.take_or_copy(0, ws)?]);
         }
-        cast(args.value(0)?, to, ws).map(|v| vec![v])
+        cast(args.value(0)?, to, ws).map(|v| results![v])
     }))
 }
 
-pub(super) fn like(_: Cx<'_>) -> Outcome<Kernel> {
+fn like(_: Cx<'_>) -> Outcome<Kernel> {
     Ok(Box::new(|args, ws| {
         let to = args.value(1)?.dtype();
-        cast(args.value(0)?, to, ws).map(|v| vec![v])
+        cast(args.value(0)?, to, ws).map(|v| results![v])
     }))
 }
 

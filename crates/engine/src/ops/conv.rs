@@ -3,10 +3,12 @@
 use shiftwise_graph::{Node, Value};
 use shiftwise_kernels::Conv2d;
 
-use super::{Cx, norm};
-use crate::args::{Args, Kernel, Outcome};
+use super::{Cx, Op, norm};
+use crate::args::{Args, Kernel, Outcome, Results, results};
 use crate::pool::Workspace;
 use crate::scalar::count;
+
+pub(super) const OPS: &[Op] = &[Op::float("Conv", compile)];
 
 /// How padding is found.
 #[derive(Clone, Copy, PartialEq)]
@@ -152,7 +154,7 @@ impl Limit {
     }
 }
 
-pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     chain(cx, &[], cx.opset)
 }
 
@@ -191,7 +193,7 @@ fn run(
     tail: &Tail,
     args: &mut Args<'_>,
     ws: &mut Workspace,
-) -> Outcome<Vec<Value>> {
+) -> Outcome<Results> {
     let (x, x_shape) = args.f32(0)?;
     let (weight, w_shape) = args.f32(1)?;
     let bias = args.optional_f32(2)?;
@@ -247,5 +249,5 @@ fn run(
             }
         }
     }
-    Ok(vec![Value::f32(&shape, out)])
+    Ok(results![Value::f32(&shape, out)])
 }

@@ -3,11 +3,13 @@
 use shiftwise_graph::Value;
 use shiftwise_kernels::ConvTranspose2d;
 
-use super::Cx;
 use super::conv::{AutoPad, Window};
-use crate::args::{Args, Kernel, Outcome};
+use super::{Cx, Op};
+use crate::args::{Args, Kernel, Outcome, Results, results};
 use crate::pool::Workspace;
 use crate::scalar::count;
+
+pub(super) const OPS: &[Op] = &[Op::float("ConvTranspose", compile)];
 
 struct Transposed {
     window: Window,
@@ -16,7 +18,7 @@ struct Transposed {
     output_shape: Option<Vec<usize>>,
 }
 
-pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     let groups =
         usize::try_from(cx.int_or("group", 1)).ok().filter(|g| *g > 0).ok_or("its group is not positive")?;
     let op = Transposed {
@@ -28,7 +30,7 @@ pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     Ok(Box::new(move |args, ws| run(&op, args, ws)))
 }
 
-fn run(op: &Transposed, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Vec<Value>> {
+fn run(op: &Transposed, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Results> {
     let (x, x_shape) = args.f32(0)?;
     let (weight, w_shape) = args.f32(1)?;
     let bias = args.optional_f32(2)?;
@@ -71,7 +73,7 @@ fn run(op: &Transposed, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Vec<
     let shape: Vec<usize> = if rank == 1 { vec![batch, c_out, ow] } else { vec![batch, c_out, oh, ow] };
     let mut out = ws.floats(count(&shape)?);
     conv.forward(x, weight, bias, &mut out, &mut ws.kernels);
-    Ok(vec![Value::f32(&shape, out)])
+    Ok(results![Value::f32(&shape, out)])
 }
 
 /// Finds the padding from a wanted output size: the one given, or input times stride with automatic padding.

@@ -3,11 +3,14 @@
 use ndarray::{ArrayD, IxDyn};
 use shiftwise_graph::{Attribute, Value};
 
-use super::Cx;
-use crate::args::{Kernel, Outcome};
+use super::{Cx, Op};
+use crate::args::{Kernel, Outcome, results};
 use crate::scalar::{Scalar, count, each_type};
 
-pub(super) fn constant(cx: Cx<'_>) -> Outcome<Kernel> {
+pub(super) const OPS: &[Op] =
+    &[Op::any("Constant", constant), Op::any("ConstantOfShape", constant_of_shape), Op::any("Range", range)];
+
+fn constant(cx: Cx<'_>) -> Outcome<Kernel> {
     let attribute = cx.node.attributes.iter().next().ok_or("it has no value")?;
     let value = match attribute {
         (_, Attribute::Tensor(t)) => Value::from_tensor(t).map_err(|e| e.to_string())?,
@@ -17,10 +20,10 @@ pub(super) fn constant(cx: Cx<'_>) -> Outcome<Kernel> {
         (_, Attribute::Ints(v)) => Value::i64(&[v.len()], v.clone()),
         (name, _) => return Err(format!("a constant given as {name} is not supported")),
     };
-    Ok(Box::new(move |_, _| Ok(vec![value.clone()])))
+    Ok(Box::new(move |_, _| Ok(results![value.clone()])))
 }
 
-pub(super) fn constant_of_shape(cx: Cx<'_>) -> Outcome<Kernel> {
+fn constant_of_shape(cx: Cx<'_>) -> Outcome<Kernel> {
     let fill = match cx.node.attributes.get("value") {
         None => Value::f32(&[1], vec![0.0]),
         Some(Attribute::Tensor(t)) => Value::from_tensor(t).map_err(|e| e.to_string())?,
@@ -38,11 +41,11 @@ pub(super) fn constant_of_shape(cx: Cx<'_>) -> Outcome<Kernel> {
             out.fill(*a.first().ok_or("its value is empty")?);
             crate::scalar::value(&shape, out)
         })
-        .map(|v| vec![v])
+        .map(|v| results![v])
     }))
 }
 
-pub(super) fn range(_: Cx<'_>) -> Outcome<Kernel> {
+fn range(_: Cx<'_>) -> Outcome<Kernel> {
     macro_rules! steps {
         ($variant:ident, $ty:ty, $($v:expr),*) => {{
             let [start, limit, delta] = [$($v.first().copied().ok_or("a limit is empty")?),*];
@@ -54,7 +57,7 @@ pub(super) fn range(_: Cx<'_>) -> Outcome<Kernel> {
             let n = steps.max(0.0) as usize;
             let elements: Vec<$ty> = (0..n).map(|i| start + i as $ty * delta).collect();
             let array = ArrayD::from_shape_vec(IxDyn(&[n]), elements).map_err(|e| e.to_string())?;
-            Ok(vec![Value::$variant(array)])
+            Ok(results![Value::$variant(array)])
         }};
     }
     Ok(Box::new(|args, _| match (args.value(0)?, args.value(1)?, args.value(2)?) {

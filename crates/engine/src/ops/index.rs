@@ -2,12 +2,14 @@
 
 use shiftwise_graph::Value;
 
-use super::Cx;
-use crate::args::{Kernel, Outcome, axis_of};
+use super::{Cx, Op};
+use crate::args::{Kernel, Outcome, axis_of, results};
 use crate::pool::Workspace;
 use crate::scalar::{Scalar, count, each_type, slice, value};
 
-pub(super) fn gather(cx: Cx<'_>) -> Outcome<Kernel> {
+pub(super) const OPS: &[Op] = &[Op::any("Gather", gather)];
+
+fn gather(cx: Cx<'_>) -> Outcome<Kernel> {
     let axis = cx.int_or("axis", 0);
     Ok(Box::new(move |args, ws| {
         let from = args.value(0)?;
@@ -22,7 +24,7 @@ pub(super) fn gather(cx: Cx<'_>) -> Outcome<Kernel> {
         let mut shape = from.shape()[..axis].to_vec();
         shape.extend(args.value(1)?.shape());
         shape.extend(&from.shape()[axis + 1..]);
-        each_type!(from, a => picked(slice(a), a.shape(), axis, &places, &shape, ws)).map(|v| vec![v])
+        each_type!(from, a => picked(slice(a), a.shape(), axis, &places, &shape, ws)).map(|v| results![v])
     }))
 }
 

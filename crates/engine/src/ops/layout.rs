@@ -3,11 +3,19 @@
 use shiftwise_graph::Value;
 use shiftwise_kernels::broadcast::broadcast_shape;
 
-use super::Cx;
-use crate::args::{Kernel, Outcome};
+use super::{Cx, Op};
+use crate::args::{Kernel, Outcome, results};
 use crate::pool::Workspace;
 use crate::scalar::{Scalar, count, each_type, slice, value};
 use crate::strided;
+
+pub(super) const OPS: &[Op] = &[
+    Op::any("Transpose", transpose),
+    Op::any("Expand", expand),
+    Op::any("Tile", tile),
+    Op::any("DepthToSpace", depth_to_space),
+    Op::any("SpaceToDepth", space_to_depth),
+];
 
 /// A dense value of `shape` whose elements lie at `strides` in `from`.
 fn gathered<T: Scalar>(from: &[T], shape: &[usize], strides: &[isize], ws: &mut Workspace) -> Outcome<Value> {
@@ -27,7 +35,7 @@ pub(super) fn expanded(from: &Value, shape: &[usize], ws: &mut Workspace) -> Out
     each_type!(from, a => gathered(slice(a), shape, &strided::broadcast_strides(a.shape(), shape), ws))
 }
 
-pub(super) fn transpose(cx: Cx<'_>) -> Outcome<Kernel> {
+fn transpose(cx: Cx<'_>) -> Outcome<Kernel> {
     let perm = cx.sizes("perm", 0)?;
     Ok(Box::new(move |args, ws| {
         let shape = args.value(0)?.shape().to_vec();
@@ -43,14 +51,14 @@ pub(super) fn transpose(cx: Cx<'_>) -> Outcome<Kernel> {
         let wide = |p: &&usize| shape[**p] != 1;
         if perm.iter().filter(wide).is_sorted() {
             let value = args.take_or_copy(0, ws)?;
-            return value.reshaped(&to).map(|v| vec![v]).ok_or_else(|| "it cannot be reshaped".into());
+            return value.reshaped(&to).map(|v| results![v]).ok_or_else(|| "it cannot be reshaped".into());
         }
         let steps: Vec<isize> = perm.iter().map(|p| strides[*p]).collect();
-        each_type!(args.value(0)?, a => gathered(slice(a), &to, &steps, ws)).map(|v| vec![v])
+        each_type!(args.value(0)?, a => gathered(slice(a), &to, &steps, ws)).map(|v| results![v])
     }))
 }
 
-pub(super) fn expand(_: Cx<'_>) -> Outcome<Kernel> {
+fn expand(_: Cx<'_>) -> Outcome<Kernel> {
     Ok(Box::new(|args, ws| {
         let wanted = args.ints(1)?;
         let wanted = wanted.iter().map(|d| usize::try_from(*d).ok()).collect::<Option<Vec<_>>>();
@@ -60,11 +68,11 @@ pub(super) fn expand(_: Cx<'_>) -> Outcome<Kernel> {
             format!("a value of shape {:?} does not broadcast with {wanted:?}", from.shape())
         })?;
         count(&shape)?;
-        Ok(vec![expanded(from, &shape, ws)?])
+        Ok(results![expanded(from, &shape, ws)?])
     }))
 }
 
-pub(super) fn tile(_: Cx<'_>) -> Outcome<Kernel> {
+fn tile(_: Cx<'_>) -> Outcome<Kernel> {
     Ok(Box::new(|args, ws| {
         let from = args.value(0)?;
         let repeats = args.ints(1)?;
@@ -80,7 +88,7 @@ pub(super) fn tile(_: Cx<'_>) -> Outcome<Kernel> {
         let doubled: Vec<usize> = repeats.iter().zip(shape).flat_map(|(r, n)| [*r, *n]).collect();
         let steps: Vec<isize> = steps.iter().flat_map(|s| [0, *s]).collect();
         let tiled = each_type!(from, a => gathered(slice(a), &doubled, &steps, ws))?;
-        tiled.reshaped(&to).map(|v| vec![v]).ok_or_else(|| "it cannot be reshaped".into())
+        tiled.reshaped(&to).map(|v| results![v]).ok_or_else(|| "it cannot be reshaped".into())
     }))
 }
 
@@ -105,7 +113,7 @@ fn block_size(cx: Cx<'_>) -> Outcome<usize> {
         .ok_or_else(|| format!("its blocksize is {:?}, which is not valid", cx.node.int("blocksize")))
 }
 
-pub(super) fn depth_to_space(cx: Cx<'_>) -> Outcome<Kernel> {
+fn depth_to_space(cx: Cx<'_>) -> Outcome<Kernel> {
     let b = block_size(cx)?;
     let depth_first = match cx.text_or("mode", "DCR") {
         "DCR" => true,
@@ -125,11 +133,11 @@ pub(super) fn depth_to_space(cx: Cx<'_>) -> Outcome<Kernel> {
         } else {
             ([n, rest, b, b, h, w], [0, 1, 4, 2, 5, 3])
         };
-        Ok(vec![rearranged(from, view, order, &to, ws)?])
+        Ok(results![rearranged(from, view, order, &to, ws)?])
     }))
 }
 
-pub(super) fn space_to_depth(cx: Cx<'_>) -> Outcome<Kernel> {
+fn space_to_depth(cx: Cx<'_>) -> Outcome<Kernel> {
     let b = block_size(cx)?;
     Ok(Box::new(move |args, ws| {
         let from = args.value(0)?;
@@ -138,6 +146,6 @@ pub(super) fn space_to_depth(cx: Cx<'_>) -> Outcome<Kernel> {
             return Err(format!("an image of {h} by {w} does not divide into blocks of {b} by {b}"));
         }
         let to = [n, c * b * b, h / b, w / b];
-        Ok(vec![rearranged(from, [n, c, h / b, b, w / b, b], [0, 3, 5, 1, 2, 4], &to, ws)?])
+        Ok(results![rearranged(from, [n, c, h / b, b, w / b, b], [0, 3, 5, 1, 2, 4], &to, ws)?])
     }))
 }

@@ -4,11 +4,26 @@ use ndarray::{ArrayD, Zip};
 use shiftwise_graph::Value;
 use shiftwise_kernels::broadcast::broadcast_shape;
 
-use super::Cx;
 use super::layout::expanded;
-use crate::args::{Args, Kernel, Outcome};
+use super::{Cx, Op};
+use crate::args::{Args, Kernel, Outcome, results};
 use crate::pool::Workspace;
 use crate::scalar::{Scalar, count, slice, value};
+
+pub(super) const OPS: &[Op] = &[
+    Op::any("Equal", compare),
+    Op::any("Less", compare),
+    Op::any("LessOrEqual", compare),
+    Op::any("Greater", compare),
+    Op::any("GreaterOrEqual", compare),
+    Op::any("And", logical),
+    Op::any("Or", logical),
+    Op::any("Xor", logical),
+    Op::any("Not", logical),
+    Op::any("IsNaN", is_special),
+    Op::any("IsInf", is_special),
+    Op::any("Where", choose),
+];
 
 /// Two inputs broadcast to one shape.
 fn pair(args: &Args<'_>, i: usize, j: usize, ws: &mut Workspace) -> Outcome<(Value, Value)> {
@@ -49,7 +64,7 @@ fn related<T: Scalar>(relation: Relation, a: &ArrayD<T>, b: &ArrayD<T>) -> Array
     Zip::from(a).and(b).map_collect(f)
 }
 
-pub(super) fn compare(cx: Cx<'_>) -> Outcome<Kernel> {
+fn compare(cx: Cx<'_>) -> Outcome<Kernel> {
     let relation = match cx.node.op_type.as_str() {
         "Equal" => Relation::Equal,
         "Less" => Relation::Less,
@@ -61,15 +76,15 @@ pub(super) fn compare(cx: Cx<'_>) -> Outcome<Kernel> {
         let (a, b) = pair(args, 0, 1, ws)?;
         let result = both!(a, b, x, y => related(relation, x, y);
             F32 F64 F16 Bf16 I64 I32 I16 I8 U64 U32 U16 U8 Bool)?;
-        Ok(vec![Value::from(result)])
+        Ok(results![Value::from(result)])
     }))
 }
 
-pub(super) fn logical(cx: Cx<'_>) -> Outcome<Kernel> {
+fn logical(cx: Cx<'_>) -> Outcome<Kernel> {
     let f: fn(&bool, &bool) -> bool = match cx.node.op_type.as_str() {
         "Not" => {
             return Ok(Box::new(|args, _| match args.value(0)? {
-                Value::Bool(a) => Ok(vec![Value::Bool(a.mapv(|v| !v))]),
+                Value::Bool(a) => Ok(results![Value::Bool(a.mapv(|v| !v))]),
                 other => Err(format!("its input is {}, not bool", other.dtype())),
             }));
         }
@@ -80,22 +95,22 @@ pub(super) fn logical(cx: Cx<'_>) -> Outcome<Kernel> {
     Ok(Box::new(move |args, ws| {
         let (a, b) = pair(args, 0, 1, ws)?;
         let result = both!(a, b, x, y => Zip::from(x).and(y).map_collect(f); Bool)?;
-        Ok(vec![Value::from(result)])
+        Ok(results![Value::from(result)])
     }))
 }
 
-pub(super) fn is_special(cx: Cx<'_>) -> Outcome<Kernel> {
+fn is_special(cx: Cx<'_>) -> Outcome<Kernel> {
     let nan = cx.node.op_type == "IsNaN";
     let (negative, positive) = (cx.flag("detect_negative", true), cx.flag("detect_positive", true));
     Ok(Box::new(move |args, _| {
         let (x, shape) = args.f32(0)?;
         let infinite = |v: &f32| (positive && *v == f32::INFINITY) || (negative && *v == f32::NEG_INFINITY);
         let found: Vec<bool> = x.iter().map(|v| if nan { v.is_nan() } else { infinite(v) }).collect();
-        Ok(vec![value(shape, found)?])
+        Ok(results![value(shape, found)?])
     }))
 }
 
-pub(super) fn choose(_: Cx<'_>) -> Outcome<Kernel> {
+fn choose(_: Cx<'_>) -> Outcome<Kernel> {
     Ok(Box::new(|args, ws| {
         let (condition, a, b) = (args.value(0)?, args.value(1)?, args.value(2)?);
         let shape =
@@ -128,6 +143,6 @@ pub(super) fn choose(_: Cx<'_>) -> Outcome<Kernel> {
         }
         pick!(F32 F64 F16 Bf16 I64 I32 I16 I8 U64 U32 U16 U8 Bool);
         ws.recycle(b);
-        Ok(vec![a])
+        Ok(results![a])
     }))
 }

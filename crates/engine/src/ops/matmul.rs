@@ -4,12 +4,14 @@ use shiftwise_graph::Value;
 use shiftwise_kernels::broadcast::{BinaryOp, binary_in_place, broadcast_shape};
 use shiftwise_kernels::matmul::{MatRef, matmul as product, matmul_batched};
 
-use super::Cx;
-use crate::args::{Kernel, Outcome};
+use super::{Cx, Op};
+use crate::args::{Kernel, Outcome, results};
 use crate::scalar::count;
 
+pub(super) const OPS: &[Op] = &[Op::float("Gemm", gemm), Op::float("MatMul", matmul)];
+
 /// MatMul with broadcast batches; vectors are rows on the left and columns on the right.
-pub(super) fn matmul(_: Cx<'_>) -> Outcome<Kernel> {
+fn matmul(_: Cx<'_>) -> Outcome<Kernel> {
     Ok(Box::new(|args, ws| {
         let ((a, a_shape), (b, b_shape)) = (args.f32(0)?, args.f32(1)?);
         let mismatch = || format!("matrices of shapes {a_shape:?} and {b_shape:?} cannot be multiplied");
@@ -35,12 +37,12 @@ pub(super) fn matmul(_: Cx<'_>) -> Outcome<Kernel> {
         } else if !out.is_empty() {
             matmul_batched(a_batch, b_batch, m.unwrap_or(1), k, n.unwrap_or(1), a, b, &mut out);
         }
-        Ok(vec![Value::f32(&shape, out)])
+        Ok(results![Value::f32(&shape, out)])
     }))
 }
 
 /// `alpha · A B + beta · C`, either matrix transposed on demand, C broadcast.
-pub(super) fn gemm(cx: Cx<'_>) -> Outcome<Kernel> {
+fn gemm(cx: Cx<'_>) -> Outcome<Kernel> {
     let (alpha, beta) = (cx.float_or("alpha", 1.0), cx.float_or("beta", 1.0));
     let (trans_a, trans_b) = (cx.flag("transA", false), cx.flag("transB", false));
     Ok(Box::new(move |args, ws| {
@@ -73,6 +75,6 @@ pub(super) fn gemm(cx: Cx<'_>) -> Outcome<Kernel> {
                 binary_in_place(BinaryOp::Add, &mut out, &[m, n], &scaled, c_shape);
             }
         }
-        Ok(vec![Value::f32(&[m, n], out)])
+        Ok(results![Value::f32(&[m, n], out)])
     }))
 }

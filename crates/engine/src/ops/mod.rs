@@ -7,6 +7,7 @@
 
 mod binary;
 mod cast;
+mod control;
 mod conv;
 mod conv_transpose;
 mod generate;
@@ -20,6 +21,7 @@ mod pool;
 mod quantize;
 mod reduce;
 mod resize;
+mod sequence;
 mod shape;
 mod slice;
 mod softmax;
@@ -29,7 +31,9 @@ mod unary;
 use half::{bf16, f16};
 use shiftwise_graph::{DataType, Node, Value};
 
-use crate::args::{Arg, Args, Kernel, Outcome};
+use smallvec::SmallVec;
+
+use crate::args::{Arg, Args, Datum, Ints, Kernel, Outcome};
 use crate::pool::Workspace;
 use crate::rten_op;
 
@@ -57,8 +61,8 @@ impl Cx<'_> {
         self.node.text(name).unwrap_or(default)
     }
 
-    fn ints(&self, name: &str) -> Option<Vec<i64>> {
-        self.node.ints(name).map(<[i64]>::to_vec)
+    fn ints(&self, name: &str) -> Option<Ints> {
+        self.node.ints(name).map(Ints::from_slice)
     }
 
     /// A list of sizes, each at least `least`.
@@ -71,80 +75,73 @@ impl Cx<'_> {
     }
 }
 
+/// An operator that this workspace's kernels compute.
+pub(crate) struct Op {
+    pub(crate) domain: &'static str,
+    pub(crate) name: &'static str,
+    /// Whether float16 and bfloat16 are widened for it, and its results narrowed.
+    in_float: bool,
+    build: fn(Cx<'_>) -> Outcome<Kernel>,
+}
+
+impl Op {
+    /// An operator whose kernel knows float32, but not float16 and bfloat16.
+    const fn float(name: &'static str, build: fn(Cx<'_>) -> Outcome<Kernel>) -> Self {
+        Self { domain: "", name, in_float: true, build }
+    }
+
+    /// An operator whose kernel takes every type that it is defined for, or says which it does not.
+    const fn any(name: &'static str, build: fn(Cx<'_>) -> Outcome<Kernel>) -> Self {
+        Self { domain: "", name, in_float: false, build }
+    }
+
+    /// The operator of this name in ONNX Runtime's own domain.
+    const fn contrib(self) -> Self {
+        Self { domain: MICROSOFT, ..self }
+    }
+}
+
+/// Domain of operators that ONNX Runtime adds to the standard.
+pub(crate) const MICROSOFT: &str = "com.microsoft";
+
+/// One entry a file.
+pub(crate) const FAMILIES: &[&[Op]] = &[
+    binary::OPS,
+    cast::OPS,
+    control::OPS,
+    conv::OPS,
+    conv_transpose::OPS,
+    generate::OPS,
+    index::OPS,
+    layout::OPS,
+    logic::OPS,
+    matmul::OPS,
+    norm::OPS,
+    pad::OPS,
+    pool::OPS,
+    quantize::OPS,
+    reduce::OPS,
+    resize::OPS,
+    sequence::OPS,
+    shape::OPS,
+    slice::OPS,
+    softmax::OPS,
+    split::OPS,
+    unary::OPS,
+];
+
 /// The kernel of a node, or why there is none.
 pub(crate) fn compile(node: &Node, opset: i64) -> Outcome<Kernel> {
-    let cx = Cx { node, opset };
-    let op = node.op_type.as_str();
-    match node.domain.as_str() {
-        "" => {}
-        "com.microsoft" => {
-            return match op {
-                "QuantizeLinear" => quantize::quantize(cx),
-                "DequantizeLinear" => quantize::dequantize(cx),
-                "Gelu" | "FastGelu" if node.inputs.len() == 1 => unary::compile(cx).map(in_float),
-                _ => Err(format!("operator {op} of domain com.microsoft is not supported")),
-            };
-        }
-        domain => return Err(format!("operator {op} is of domain {domain:?}, which is not supported")),
+    let (domain, name) = (node.domain.as_str(), node.op_type.as_str());
+    if let Some(op) = FAMILIES.iter().copied().flatten().find(|op| op.name == name && op.domain == domain) {
+        let kernel = (op.build)(Cx { node, opset })?;
+        return Ok(if op.in_float { in_float(kernel) } else { kernel });
     }
-    Ok(match op {
-        "Conv" => in_float(conv::compile(cx)?),
-        "ConvTranspose" => in_float(conv_transpose::compile(cx)?),
-        "Gemm" => in_float(matmul::gemm(cx)?),
-        "MatMul" => in_float(matmul::matmul(cx)?),
-        "QuantizeLinear" => quantize::quantize(cx)?,
-        "DequantizeLinear" => quantize::dequantize(cx)?,
-        "Relu" | "LeakyRelu" | "Elu" | "ThresholdedRelu" | "Sigmoid" | "HardSigmoid" | "HardSwish"
-        | "Mish" | "Tanh" | "Gelu" | "Erf" | "Exp" | "Log" | "Sqrt" | "Reciprocal" | "Abs" | "Neg"
-        | "Sign" | "Floor" | "Ceil" | "Round" | "Softsign" | "Softplus" | "Selu" | "Celu" | "Sin" | "Cos" => {
-            in_float(unary::compile(cx)?)
-        }
-        "Clip" => in_float(unary::clip(cx)?),
-        "Add" | "Sub" | "Mul" | "Div" | "Min" | "Max" | "Pow" | "PRelu" | "Mod" | "Sum" | "Mean" => {
-            in_float(binary::compile(cx)?)
-        }
-        "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" => logic::compare(cx)?,
-        "And" | "Or" | "Xor" | "Not" => logic::logical(cx)?,
-        "IsNaN" | "IsInf" => logic::is_special(cx)?,
-        "Where" => logic::choose(cx)?,
-        "Cast" => cast::compile(cx)?,
-        "CastLike" => cast::like(cx)?,
-        "MaxPool" => in_float(pool::max(cx)?),
-        "AveragePool" => in_float(pool::average(cx)?),
-        "GlobalAveragePool" | "GlobalMaxPool" => in_float(pool::global(cx)?),
-        "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2"
-        | "ReduceSumSquare" | "ReduceLogSum" | "ReduceLogSumExp" => in_float(reduce::compile(cx)?),
-        "ArgMax" | "ArgMin" => in_float(reduce::arg(cx)?),
-        "Softmax" | "LogSoftmax" => in_float(softmax::compile(cx)?),
-        "BatchNormalization" => in_float(norm::batch(cx)?),
-        "InstanceNormalization" => in_float(norm::instance(cx)?),
-        "LayerNormalization" => in_float(norm::layer(cx)?),
-        "LpNormalization" => in_float(norm::lp(cx)?),
-        "Reshape" => shape::reshape(cx)?,
-        "Flatten" => shape::flatten(cx)?,
-        "Squeeze" => shape::squeeze(cx)?,
-        "Unsqueeze" => shape::unsqueeze(cx)?,
-        "Identity" => shape::identity(cx)?,
-        "Dropout" => shape::dropout(cx)?,
-        "Shape" => shape::shape(cx)?,
-        "Size" => shape::size(cx)?,
-        "Transpose" => layout::transpose(cx)?,
-        "Expand" => layout::expand(cx)?,
-        "Tile" => layout::tile(cx)?,
-        "DepthToSpace" => layout::depth_to_space(cx)?,
-        "SpaceToDepth" => layout::space_to_depth(cx)?,
-        "Concat" => split::concat(cx)?,
-        "Split" => split::split(cx)?,
-        "Slice" => slice::compile(cx)?,
-        "Gather" => index::gather(cx)?,
-        "Pad" => pad::compile(cx)?,
-        "Constant" => generate::constant(cx)?,
-        "ConstantOfShape" => generate::constant_of_shape(cx)?,
-        "Range" => generate::range(cx)?,
-        "Resize" | "Upsample" => in_float(resize::compile(cx)?),
-        "If" | "Loop" | "Scan" => return Err("operators with subgraphs are not supported".into()),
-        _ => in_float(rten_op::compile(node, opset)?),
-    })
+    match domain {
+        "" => rten_op::compile(node, opset).map(in_float),
+        MICROSOFT => Err(format!("operator {name} of domain {MICROSOFT} is not supported")),
+        _ => Err(format!("operator {name} is of domain {domain:?}, which is not supported")),
+    }
 }
 
 /// The kernel of a group that [`crate::fuse`] made.
@@ -174,7 +171,7 @@ fn in_float(kernel: Kernel) -> Kernel {
         else {
             return kernel(args, ws);
         };
-        let mut widened = Vec::with_capacity(args.count());
+        let mut widened = SmallVec::with_capacity(args.count());
         for i in 0..args.count() {
             widened.push(match args.get(i) {
                 None => Arg::None,
@@ -184,16 +181,16 @@ fn in_float(kernel: Kernel) -> Kernel {
             });
         }
         let results = kernel(&mut Args(widened), ws)?;
-        Ok(results.into_iter().map(|v| narrowed(v, narrow, ws)).collect())
+        Ok(results.into_iter().map(|datum| narrowed(datum, narrow, ws)).collect())
     })
 }
 
-fn narrowed(value: Value, dtype: DataType, ws: &mut Workspace) -> Value {
-    let Value::F32(a) = value else { return value };
+fn narrowed(datum: Datum, dtype: DataType, ws: &mut Workspace) -> Datum {
+    let Datum::Tensor(Value::F32(a)) = datum else { return datum };
     let result = match dtype {
         DataType::Float16 => Value::F16(a.mapv(f16::from_f32)),
         _ => Value::Bf16(a.mapv(bf16::from_f32)),
     };
     ws.recycle(Value::F32(a));
-    result
+    result.into()
 }

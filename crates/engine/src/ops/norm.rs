@@ -3,9 +3,16 @@
 use shiftwise_graph::Value;
 use shiftwise_kernels::norm::{batch_norm_affine, instance_norm, layer_norm, per_channel_affine};
 
-use super::Cx;
-use crate::args::{Args, Kernel, Outcome, axis_of};
+use super::{Cx, Op};
+use crate::args::{Args, Kernel, Outcome, axis_of, results};
 use crate::scalar::count;
+
+pub(super) const OPS: &[Op] = &[
+    Op::float("BatchNormalization", batch),
+    Op::float("InstanceNormalization", instance),
+    Op::float("LayerNormalization", layer),
+    Op::float("LpNormalization", lp),
+];
 
 /// What a BatchNormalization may not ask for.
 pub(super) fn check(cx: Cx<'_>) -> Outcome<()> {
@@ -22,7 +29,7 @@ pub(super) fn check(cx: Cx<'_>) -> Outcome<()> {
 }
 
 /// BatchNormalization with fixed statistics.
-pub(super) fn batch(cx: Cx<'_>) -> Outcome<Kernel> {
+fn batch(cx: Cx<'_>) -> Outcome<Kernel> {
     check(cx)?;
     let epsilon = cx.float_or("epsilon", 1e-5);
     Ok(Box::new(move |args, ws| {
@@ -34,12 +41,12 @@ pub(super) fn batch(cx: Cx<'_>) -> Outcome<Kernel> {
             if let Some(x) = a.as_slice_mut() {
                 affine_in_place(x, pixels, &scale, &shift, None);
             }
-            return Ok(vec![Value::F32(a)]);
+            return Ok(results![Value::F32(a)]);
         }
         let (x, _) = args.f32(0)?;
         let mut out = ws.floats(x.len());
         per_channel_affine(x, pixels, &scale, &shift, &mut out);
-        Ok(vec![Value::f32(&shape, out)])
+        Ok(results![Value::f32(&shape, out)])
     }))
 }
 
@@ -95,7 +102,7 @@ pub(super) fn affine_in_place(
     }
 }
 
-pub(super) fn instance(cx: Cx<'_>) -> Outcome<Kernel> {
+fn instance(cx: Cx<'_>) -> Outcome<Kernel> {
     let epsilon = cx.float_or("epsilon", 1e-5);
     Ok(Box::new(move |args, ws| {
         let (x, shape) = args.f32(0)?;
@@ -106,11 +113,11 @@ pub(super) fn instance(cx: Cx<'_>) -> Outcome<Kernel> {
         }
         let mut out = ws.floats(x.len());
         instance_norm(x, pixels, gamma, beta, epsilon, &mut out);
-        Ok(vec![Value::f32(shape, out)])
+        Ok(results![Value::f32(shape, out)])
     }))
 }
 
-pub(super) fn layer(cx: Cx<'_>) -> Outcome<Kernel> {
+fn layer(cx: Cx<'_>) -> Outcome<Kernel> {
     let (axis, epsilon) = (cx.int_or("axis", -1), cx.float_or("epsilon", 1e-5));
     if cx.node.outputs.iter().skip(1).any(|o| !o.is_empty()) {
         return Err("its outputs Mean and InvStdDev are not supported".into());
@@ -127,12 +134,12 @@ pub(super) fn layer(cx: Cx<'_>) -> Outcome<Kernel> {
         }
         let mut out = ws.floats(x.len());
         layer_norm(x, gamma, beta, epsilon, &mut out);
-        Ok(vec![Value::f32(shape, out)])
+        Ok(results![Value::f32(shape, out)])
     }))
 }
 
 /// LpNormalization: each row along an axis divided by its norm; a row of zeros stays zeros.
-pub(super) fn lp(cx: Cx<'_>) -> Outcome<Kernel> {
+fn lp(cx: Cx<'_>) -> Outcome<Kernel> {
     let (axis, p) = (cx.int_or("axis", -1), cx.int_or("p", 2));
     if p != 1 && p != 2 {
         return Err(format!("its attribute p is {p}; 1 and 2 are defined"));
@@ -154,6 +161,6 @@ pub(super) fn lp(cx: Cx<'_>) -> Outcome<Kernel> {
                 }
             }
         }
-        Ok(vec![Value::f32(shape, out)])
+        Ok(results![Value::f32(shape, out)])
     }))
 }

@@ -2,11 +2,13 @@
 
 use shiftwise_graph::Value;
 
-use super::Cx;
-use crate::args::{Kernel, Outcome, axis_of};
+use super::{Cx, Op};
+use crate::args::{Kernel, Outcome, axis_of, results};
 use crate::pool::Workspace;
 use crate::scalar::{Scalar, count, each_type, slice, value};
 use crate::strided;
+
+pub(super) const OPS: &[Op] = &[Op::any("Pad", compile)];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
@@ -17,7 +19,7 @@ enum Mode {
 }
 
 /// Pads are an attribute before opset 11, an input since; negative ones crop.
-pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     let mode = match cx.text_or("mode", "constant") {
         "constant" => Mode::Constant,
         "reflect" => Mode::Reflect,
@@ -36,7 +38,8 @@ pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         let pads = spread(&pads, axes.as_deref(), rank)?;
         let fill = if fixed.is_some() { Some(Value::f32(&[], vec![fill])) } else { None };
         let fill = fill.as_ref().or(args.get(2));
-        each_type!(args.value(0)?, a => padded(slice(a), a.shape(), mode, &pads, fill, ws)).map(|v| vec![v])
+        each_type!(args.value(0)?, a => padded(slice(a), a.shape(), mode, &pads, fill, ws))
+            .map(|v| results![v])
     }))
 }
 

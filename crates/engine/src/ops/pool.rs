@@ -4,10 +4,17 @@ use shiftwise_graph::Value;
 use shiftwise_kernels::Pool2d;
 use shiftwise_kernels::pool::global_average;
 
-use super::Cx;
 use super::conv::{Plane, Window};
-use crate::args::{Kernel, Outcome};
+use super::{Cx, Op};
+use crate::args::{Kernel, Outcome, results};
 use crate::scalar::count;
+
+pub(super) const OPS: &[Op] = &[
+    Op::float("MaxPool", max),
+    Op::float("AveragePool", average),
+    Op::float("GlobalAveragePool", global),
+    Op::float("GlobalMaxPool", global),
+];
 
 /// The geometry on an input of a shape, and the shape of the result.
 fn geometry(window: &Window, ceil: bool, shape: &[usize]) -> Outcome<(Pool2d, Vec<usize>)> {
@@ -45,7 +52,7 @@ fn outputs(plane: &Plane, a: usize, ceil: bool) -> Outcome<usize> {
     Ok(out)
 }
 
-pub(super) fn max(cx: Cx<'_>) -> Outcome<Kernel> {
+fn max(cx: Cx<'_>) -> Outcome<Kernel> {
     if cx.node.output(1).is_some() {
         return Err("its output Indices is not supported".into());
     }
@@ -55,11 +62,11 @@ pub(super) fn max(cx: Cx<'_>) -> Outcome<Kernel> {
         let (pool, to) = geometry(&window, ceil, shape)?;
         let mut out = ws.floats(count(&to)?);
         pool.max(x, &mut out);
-        Ok(vec![Value::f32(&to, out)])
+        Ok(results![Value::f32(&to, out)])
     }))
 }
 
-pub(super) fn average(cx: Cx<'_>) -> Outcome<Kernel> {
+fn average(cx: Cx<'_>) -> Outcome<Kernel> {
     let (window, ceil) = (Window::parse(cx)?, cx.flag("ceil_mode", false));
     let include_pad = cx.flag("count_include_pad", false);
     Ok(Box::new(move |args, ws| {
@@ -67,11 +74,11 @@ pub(super) fn average(cx: Cx<'_>) -> Outcome<Kernel> {
         let (pool, to) = geometry(&window, ceil, shape)?;
         let mut out = ws.floats(count(&to)?);
         pool.average(x, include_pad, &mut out);
-        Ok(vec![Value::f32(&to, out)])
+        Ok(results![Value::f32(&to, out)])
     }))
 }
 
-pub(super) fn global(cx: Cx<'_>) -> Outcome<Kernel> {
+fn global(cx: Cx<'_>) -> Outcome<Kernel> {
     let mean = cx.node.op_type == "GlobalAveragePool";
     Ok(Box::new(move |args, ws| {
         let (x, shape) = args.f32(0)?;
@@ -92,6 +99,6 @@ pub(super) fn global(cx: Cx<'_>) -> Outcome<Kernel> {
                 *o = plane.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             }
         }
-        Ok(vec![Value::f32(&to, out)])
+        Ok(results![Value::f32(&to, out)])
     }))
 }

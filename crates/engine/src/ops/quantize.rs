@@ -6,9 +6,16 @@ use shiftwise_kernels::quantize::{
     fake_quantize_in_place, quantize_i8, quantize_i16, quantize_u8, quantize_u16,
 };
 
-use super::{Cx, in_float};
-use crate::args::{Args, Kernel, Outcome, axis_of};
+use super::{Cx, Op, in_float};
+use crate::args::{Args, Kernel, Outcome, axis_of, results};
 use crate::scalar::{Scalar, count, slice, value};
+
+pub(super) const OPS: &[Op] = &[
+    Op::any("QuantizeLinear", quantize),
+    Op::any("DequantizeLinear", dequantize),
+    Op::any("QuantizeLinear", quantize).contrib(),
+    Op::any("DequantizeLinear", dequantize).contrib(),
+];
 
 /// What both operators refuse.
 fn check(cx: Cx<'_>) -> Outcome<()> {
@@ -51,7 +58,7 @@ macro_rules! zero_points {
     };
 }
 
-pub(super) fn quantize(cx: Cx<'_>) -> Outcome<Kernel> {
+fn quantize(cx: Cx<'_>) -> Outcome<Kernel> {
     check(cx)?;
     let axis = cx.int_or("axis", 1);
     let target = match cx.int_or("output_dtype", 0) {
@@ -91,11 +98,11 @@ pub(super) fn quantize(cx: Cx<'_>) -> Outcome<Kernel> {
             DataType::Uint16 => to!(U16, u16, quantize_u16),
             other => Err(format!("quantization to {other} is not supported")),
         };
-        Ok(vec![result?])
+        Ok(results![result?])
     })))
 }
 
-pub(super) fn dequantize(cx: Cx<'_>) -> Outcome<Kernel> {
+fn dequantize(cx: Cx<'_>) -> Outcome<Kernel> {
     check(cx)?;
     if cx.int_or("output_dtype", 0) > 1 {
         return Err("its attribute output_dtype is not supported".into());
@@ -126,7 +133,7 @@ pub(super) fn dequantize(cx: Cx<'_>) -> Outcome<Kernel> {
             Value::I32(q) => from!(I32, i32, q, dequantize_i32),
             other => return Err(format!("dequantization of {} is not supported", other.dtype())),
         }
-        Ok(vec![Value::f32(shape, out)])
+        Ok(results![Value::f32(shape, out)])
     })))
 }
 
@@ -141,12 +148,12 @@ pub(super) fn fake(cx: Cx<'_>) -> Outcome<Kernel> {
             if let Some(x) = a.as_slice_mut() {
                 fake_quantize_in_place(x, grid);
             }
-            return Ok(vec![Value::F32(a)]);
+            return Ok(results![Value::F32(a)]);
         }
         let (x, shape) = args.f32(0)?;
         let mut out = ws.floats(x.len());
         fake_quantize(x, grid, &mut out);
-        Ok(vec![Value::f32(shape, out)])
+        Ok(results![Value::f32(shape, out)])
     })))
 }
 

@@ -2,11 +2,26 @@
 
 use shiftwise_graph::Value;
 
-use super::Cx;
-use crate::args::{Args, Kernel, Outcome, axis_of};
+use super::{Cx, Op};
+use crate::args::{Args, Kernel, Outcome, axis_of, results};
 use crate::pool::Workspace;
 use crate::scalar::{count, slice, value};
 use crate::strided;
+
+pub(super) const OPS: &[Op] = &[
+    Op::float("ReduceMean", compile),
+    Op::float("ReduceSum", compile),
+    Op::float("ReduceMax", compile),
+    Op::float("ReduceMin", compile),
+    Op::float("ReduceProd", compile),
+    Op::float("ReduceL1", compile),
+    Op::float("ReduceL2", compile),
+    Op::float("ReduceSumSquare", compile),
+    Op::float("ReduceLogSum", compile),
+    Op::float("ReduceLogSumExp", compile),
+    Op::float("ArgMax", arg),
+    Op::float("ArgMin", arg),
+];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -22,7 +37,7 @@ enum Kind {
     LogSumExp,
 }
 
-pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     let kind = match cx.node.op_type.as_str() {
         "ReduceMean" => Kind::Mean,
         "ReduceSum" => Kind::Sum,
@@ -47,20 +62,20 @@ pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         };
         let axes = axes.filter(|a| !a.is_empty());
         if axes.is_none() && noop && by_input {
-            return Ok(vec![args.take_or_copy(0, ws)?]);
+            return Ok(results![args.take_or_copy(0, ws)?]);
         }
         let plan = Reduced::new(args.value(0)?.shape(), axes.as_deref(), keep)?;
         match args.value(0)? {
             Value::I64(a) => {
                 let out = whole(kind, &plan, slice(a))?;
-                Ok(vec![value(&plan.shape, out)?])
+                Ok(results![value(&plan.shape, out)?])
             }
             Value::I32(a) => {
                 let wide: Vec<i64> = a.iter().map(|v| i64::from(*v)).collect();
                 let out: Vec<i32> = whole(kind, &plan, &wide)?.into_iter().map(|v| v as i32).collect();
-                Ok(vec![value(&plan.shape, out)?])
+                Ok(results![value(&plan.shape, out)?])
             }
-            _ => Ok(vec![float(kind, &plan, args, ws)?]),
+            _ => Ok(results![float(kind, &plan, args, ws)?]),
         }
     }))
 }
@@ -225,7 +240,7 @@ fn whole(kind: Kind, plan: &Reduced, x: &[i64]) -> Outcome<Vec<i64>> {
 }
 
 /// ArgMax and ArgMin.
-pub(super) fn arg(cx: Cx<'_>) -> Outcome<Kernel> {
+fn arg(cx: Cx<'_>) -> Outcome<Kernel> {
     let (axis, keep) = (cx.int_or("axis", 0), cx.flag("keepdims", true));
     let (max, last) = (cx.node.op_type == "ArgMax", cx.flag("select_last_index", false));
     Ok(Box::new(move |args, _| {
@@ -255,6 +270,6 @@ pub(super) fn arg(cx: Cx<'_>) -> Outcome<Kernel> {
                 out.push(best as i64);
             }
         }
-        Ok(vec![value(&to, out)?])
+        Ok(results![value(&to, out)?])
     }))
 }

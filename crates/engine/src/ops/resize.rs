@@ -5,10 +5,12 @@
 
 use shiftwise_graph::Value;
 
-use super::Cx;
-use crate::args::{Args, Kernel, Outcome, axis_of};
+use super::{Cx, Op};
+use crate::args::{Args, Kernel, Outcome, Results, axis_of, results};
 use crate::pool::Workspace;
 use crate::scalar::count;
+
+pub(super) const OPS: &[Op] = &[Op::float("Resize", compile), Op::float("Upsample", compile)];
 
 #[derive(Clone, Copy)]
 enum Coordinate {
@@ -34,7 +36,7 @@ struct Resize {
     linear: bool,
     coordinate: Coordinate,
     nearest: Nearest,
-    axes: Option<Vec<i64>>,
+    axes: Option<crate::args::Ints>,
     scales: Sizes,
 }
 
@@ -45,7 +47,7 @@ enum Sizes {
     Inputs(usize, Option<usize>),
 }
 
-pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     let refuse = |what: &str| Err(format!("{what} is not supported"));
     let linear = match cx.text_or("mode", "nearest") {
         "nearest" => false,
@@ -104,7 +106,7 @@ fn target(op: &Resize, args: &Args<'_>, shape: &[usize]) -> Outcome<Vec<(usize, 
             (given, sizes)
         }
     };
-    let length = sizes.as_ref().map_or(scales.len(), Vec::len);
+    let length = sizes.as_ref().map_or(scales.len(), |s| s.len());
     if length != axes.len() {
         return Err(format!("{length} scales or sizes do not fit {} axes", axes.len()));
     }
@@ -124,7 +126,7 @@ fn target(op: &Resize, args: &Args<'_>, shape: &[usize]) -> Outcome<Vec<(usize, 
     Ok(all)
 }
 
-fn run(op: &Resize, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Vec<Value>> {
+fn run(op: &Resize, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Results> {
     let (x, shape) = args.f32(0)?;
     let target = target(op, args, shape)?;
     let to: Vec<usize> = target.iter().map(|(m, _)| *m).collect();
@@ -159,7 +161,7 @@ fn run(op: &Resize, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Vec<Valu
             out
         }
     };
-    Ok(vec![Value::f32(&to, out)])
+    Ok(results![Value::f32(&to, out)])
 }
 
 impl Coordinate {

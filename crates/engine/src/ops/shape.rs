@@ -1,21 +1,33 @@
 //! Operators that only change or tell a shape.
 
 use shiftwise_graph::Value;
+use smallvec::smallvec;
 
-use super::Cx;
-use crate::args::{Args, Kernel, Outcome, axis_of};
+use super::{Cx, Op};
+use crate::args::{Args, Datum, Ints, Kernel, Outcome, Results, axis_of, results};
 use crate::pool::Workspace;
 use crate::scalar::count;
 
-fn reshaped(args: &mut Args<'_>, ws: &mut Workspace, shape: &[usize]) -> Outcome<Vec<Value>> {
+pub(super) const OPS: &[Op] = &[
+    Op::any("Reshape", reshape),
+    Op::any("Flatten", flatten),
+    Op::any("Squeeze", squeeze),
+    Op::any("Unsqueeze", unsqueeze),
+    Op::any("Identity", identity),
+    Op::any("Dropout", dropout),
+    Op::any("Shape", shape),
+    Op::any("Size", size),
+];
+
+fn reshaped(args: &mut Args<'_>, ws: &mut Workspace, shape: &[usize]) -> Outcome<Results> {
     let value = args.take_or_copy(0, ws)?;
     let from = value.shape().to_vec();
     let value =
         value.reshaped(shape).ok_or_else(|| format!("a value of shape {from:?} does not fit {shape:?}"))?;
-    Ok(vec![value])
+    Ok(results![value])
 }
 
-pub(super) fn reshape(cx: Cx<'_>) -> Outcome<Kernel> {
+fn reshape(cx: Cx<'_>) -> Outcome<Kernel> {
     let fixed = cx.ints("shape").filter(|_| cx.opset < 5);
     let allow_zero = cx.flag("allowzero", false);
     Ok(Box::new(move |args, ws| {
@@ -53,7 +65,7 @@ fn target(from: &[usize], wanted: &[i64], allow_zero: bool) -> Outcome<Vec<usize
     Ok(shape)
 }
 
-pub(super) fn flatten(cx: Cx<'_>) -> Outcome<Kernel> {
+fn flatten(cx: Cx<'_>) -> Outcome<Kernel> {
     let axis = cx.int_or("axis", 1);
     Ok(Box::new(move |args, ws| {
         let shape = args.value(0)?.shape();
@@ -64,14 +76,14 @@ pub(super) fn flatten(cx: Cx<'_>) -> Outcome<Kernel> {
 }
 
 /// Axes stand in an attribute before opset 13, in an input since.
-fn axes(fixed: Option<&Vec<i64>>, args: &Args<'_>) -> Outcome<Option<Vec<i64>>> {
+fn axes(fixed: Option<&Ints>, args: &Args<'_>) -> Outcome<Option<Ints>> {
     match fixed {
         Some(axes) => Ok(Some(axes.clone())),
         None => args.optional_ints(1),
     }
 }
 
-pub(super) fn squeeze(cx: Cx<'_>) -> Outcome<Kernel> {
+fn squeeze(cx: Cx<'_>) -> Outcome<Kernel> {
     let fixed = cx.ints("axes").filter(|_| cx.opset < 13);
     Ok(Box::new(move |args, ws| {
         let shape = args.value(0)?.shape();
@@ -87,7 +99,7 @@ pub(super) fn squeeze(cx: Cx<'_>) -> Outcome<Kernel> {
     }))
 }
 
-pub(super) fn unsqueeze(cx: Cx<'_>) -> Outcome<Kernel> {
+fn unsqueeze(cx: Cx<'_>) -> Outcome<Kernel> {
     let fixed = cx.ints("axes").filter(|_| cx.opset < 13);
     Ok(Box::new(move |args, ws| {
         let axes = axes(fixed.as_ref(), args)?.ok_or("it has no axes")?;
@@ -104,12 +116,12 @@ pub(super) fn unsqueeze(cx: Cx<'_>) -> Outcome<Kernel> {
     }))
 }
 
-pub(super) fn identity(_: Cx<'_>) -> Outcome<Kernel> {
-    Ok(Box::new(|args, ws| Ok(vec![args.take_or_copy(0, ws)?])))
+fn identity(_: Cx<'_>) -> Outcome<Kernel> {
+    Ok(Box::new(|args, ws| Ok(smallvec![args.take_any(0).into_datum(ws)])))
 }
 
 /// Dropout does nothing at inference; its mask is all true.
-pub(super) fn dropout(cx: Cx<'_>) -> Outcome<Kernel> {
+fn dropout(cx: Cx<'_>) -> Outcome<Kernel> {
     let mask = cx.node.output(1).is_some();
     Ok(Box::new(move |args, ws| {
         if let Some(Value::Bool(training)) = args.get(2)
@@ -119,11 +131,11 @@ pub(super) fn dropout(cx: Cx<'_>) -> Outcome<Kernel> {
         }
         let value = args.take_or_copy(0, ws)?;
         let all = mask.then(|| Value::from(ndarray::ArrayD::from_elem(value.shape(), true)));
-        Ok(std::iter::once(value).chain(all).collect())
+        Ok(std::iter::once(value).chain(all).map(Datum::from).collect())
     }))
 }
 
-pub(super) fn shape(cx: Cx<'_>) -> Outcome<Kernel> {
+fn shape(cx: Cx<'_>) -> Outcome<Kernel> {
     let (start, end) = (cx.int_or("start", 0), cx.node.int("end"));
     Ok(Box::new(move |args, _| {
         let shape = args.value(0)?.shape();
@@ -131,10 +143,10 @@ pub(super) fn shape(cx: Cx<'_>) -> Outcome<Kernel> {
         let place = |v: i64| (if v < 0 { v.saturating_add(rank) } else { v }).clamp(0, rank) as usize;
         let (start, end) = (place(start), end.map_or(shape.len(), place));
         let part: Vec<i64> = shape.get(start..end).unwrap_or(&[]).iter().map(|d| *d as i64).collect();
-        Ok(vec![Value::i64(&[part.len()], part)])
+        Ok(results![Value::i64(&[part.len()], part)])
     }))
 }
 
-pub(super) fn size(_: Cx<'_>) -> Outcome<Kernel> {
-    Ok(Box::new(|args, _| Ok(vec![Value::i64(&[], vec![args.value(0)?.len() as i64])])))
+fn size(_: Cx<'_>) -> Outcome<Kernel> {
+    Ok(Box::new(|args, _| Ok(results![Value::i64(&[], vec![args.value(0)?.len() as i64])])))
 }

@@ -1,26 +1,28 @@
 //! Slice: attributes before opset 10, inputs since.
 
-use super::Cx;
-use crate::args::{Kernel, Outcome, axis_of};
+use super::{Cx, Op};
+use crate::args::{Kernel, Outcome, axis_of, results};
 use crate::scalar::{Scalar, count, each_type, slice, value};
 use crate::strided;
 use shiftwise_graph::Value;
 
-pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+pub(super) const OPS: &[Op] = &[Op::any("Slice", compile)];
+
+fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     if cx.opset < 10 {
         let starts = cx.ints("starts").ok_or("it has no attribute starts")?;
         let ends = cx.ints("ends").ok_or("it has no attribute ends")?;
         let axes = cx.ints("axes");
         return Ok(Box::new(move |args, ws| {
             let cuts = Cuts::new(args.value(0)?.shape(), &starts, &ends, axes.as_deref(), None)?;
-            each_type!(args.value(0)?, a => cuts.apply(slice(a), ws)).map(|v| vec![v])
+            each_type!(args.value(0)?, a => cuts.apply(slice(a), ws)).map(|v| results![v])
         }));
     }
     Ok(Box::new(|args, ws| {
         let (starts, ends) = (args.ints(1)?, args.ints(2)?);
         let (axes, steps) = (args.optional_ints(3)?, args.optional_ints(4)?);
         let cuts = Cuts::new(args.value(0)?.shape(), &starts, &ends, axes.as_deref(), steps.as_deref())?;
-        each_type!(args.value(0)?, a => cuts.apply(slice(a), ws)).map(|v| vec![v])
+        each_type!(args.value(0)?, a => cuts.apply(slice(a), ws)).map(|v| results![v])
     }))
 }
 

@@ -3,13 +3,15 @@
 use shiftwise_graph::Value;
 use shiftwise_kernels::softmax::{log_softmax_in_place, softmax_in_place};
 
-use super::Cx;
-use crate::args::{Kernel, Outcome, axis_of};
+use super::{Cx, Op};
+use crate::args::{Kernel, Outcome, axis_of, results};
 use crate::scalar::count;
 use crate::strided;
 
+pub(super) const OPS: &[Op] = &[Op::float("Softmax", compile), Op::float("LogSoftmax", compile)];
+
 /// Before opset 13 everything from the axis on is one row; since, only the axis.
-pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     let flat = cx.opset < 13;
     let axis = cx.int_or("axis", if flat { 1 } else { -1 });
     let rows = if cx.node.op_type == "Softmax" { softmax_in_place } else { log_softmax_in_place };
@@ -20,7 +22,7 @@ pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         let inner = if flat { 1 } else { count(&shape[axis + 1..])? };
         let columns = if flat { count(&shape[axis..])? } else { shape[axis] };
         if x.is_empty() {
-            return Ok(vec![Value::f32(&shape, Vec::new())]);
+            return Ok(results![Value::f32(&shape, Vec::new())]);
         }
         if inner == 1 {
             let Value::F32(mut a) = args.take_or_copy(0, ws)? else {
@@ -29,7 +31,7 @@ pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
             if let Some(x) = a.as_slice_mut() {
                 rows(x, columns);
             }
-            return Ok(vec![Value::F32(a)]);
+            return Ok(results![Value::F32(a)]);
         }
         // Rows brought together, and back.
         let outer = x.len() / (columns * inner);
@@ -40,6 +42,6 @@ pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         let mut out = ws.floats(turned.len());
         strided::copy(&turned, 0, &[n, columns, inner], &[c * i, 1, c], &mut out);
         ws.recycle_floats(turned);
-        Ok(vec![Value::f32(&shape, out)])
+        Ok(results![Value::f32(&shape, out)])
     }))
 }

@@ -3,11 +3,44 @@
 use shiftwise_graph::Value;
 use shiftwise_kernels::elementwise::{UnaryOp, map, map_in_place};
 
-use super::Cx;
-use crate::args::{Args, Kernel, Outcome};
+use super::{Cx, Op};
+use crate::args::{Args, Kernel, Outcome, results};
 use crate::pool::Workspace;
 
-pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
+pub(super) const OPS: &[Op] = &[
+    Op::float("Relu", compile),
+    Op::float("LeakyRelu", compile),
+    Op::float("Elu", compile),
+    Op::float("ThresholdedRelu", compile),
+    Op::float("Sigmoid", compile),
+    Op::float("HardSigmoid", compile),
+    Op::float("HardSwish", compile),
+    Op::float("Mish", compile),
+    Op::float("Tanh", compile),
+    Op::float("Gelu", compile),
+    Op::float("Erf", compile),
+    Op::float("Exp", compile),
+    Op::float("Log", compile),
+    Op::float("Sqrt", compile),
+    Op::float("Reciprocal", compile),
+    Op::float("Abs", compile),
+    Op::float("Neg", compile),
+    Op::float("Sign", compile),
+    Op::float("Floor", compile),
+    Op::float("Ceil", compile),
+    Op::float("Round", compile),
+    Op::float("Softsign", compile),
+    Op::float("Softplus", compile),
+    Op::float("Selu", compile),
+    Op::float("Celu", compile),
+    Op::float("Sin", compile),
+    Op::float("Cos", compile),
+    Op::float("Clip", clip),
+    Op::float("Gelu", compile).contrib(),
+    Op::float("FastGelu", compile).contrib(),
+];
+
+fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     let alpha = |default: f32| cx.float_or("alpha", default);
     let op = match cx.node.op_type.as_str() {
         "Relu" => UnaryOp::Relu,
@@ -50,7 +83,7 @@ pub(super) fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         "Cos" => return Ok(plain(f32::cos)),
         other => return Err(format!("operator {other} is not supported")),
     };
-    Ok(Box::new(move |args, ws| apply(op, args, ws).map(|v| vec![v])))
+    Ok(Box::new(move |args, ws| apply(op, args, ws).map(|v| results![v])))
 }
 
 fn plain(f: impl Fn(f32) -> f32 + Send + Sync + 'static) -> Kernel {
@@ -60,7 +93,7 @@ fn plain(f: impl Fn(f32) -> f32 + Send + Sync + 'static) -> Kernel {
         if let Value::F32(a) = &mut value {
             a.iter_mut().for_each(|v| *v = f(*v));
         }
-        Ok(vec![value])
+        Ok(results![value])
     })
 }
 
@@ -88,10 +121,10 @@ fn apply(op: UnaryOp, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Value>
 }
 
 /// Clip: limits are attributes before opset 11, inputs since.
-pub(super) fn clip(cx: Cx<'_>) -> Outcome<Kernel> {
+fn clip(cx: Cx<'_>) -> Outcome<Kernel> {
     if cx.opset < 11 {
         let op = UnaryOp::Clip { min: cx.float_or("min", f32::MIN), max: cx.float_or("max", f32::MAX) };
-        return Ok(Box::new(move |args, ws| apply(op, args, ws).map(|v| vec![v])));
+        return Ok(Box::new(move |args, ws| apply(op, args, ws).map(|v| results![v])));
     }
     Ok(Box::new(|args, ws| {
         let single = |v: Option<&Value>| match v {
@@ -112,7 +145,7 @@ pub(super) fn clip(cx: Cx<'_>) -> Outcome<Kernel> {
                     let v = lo.map_or(v, |lo| lo.max(v));
                     hi.map_or(v, |hi| hi.min(v))
                 };
-                Ok(vec![Value::$variant($a.mapv(clamp))])
+                Ok(results![Value::$variant($a.mapv(clamp))])
             }};
         }
         match args.value(0)? {
@@ -127,7 +160,7 @@ pub(super) fn clip(cx: Cx<'_>) -> Outcome<Kernel> {
                     )
                 };
                 let op = UnaryOp::Clip { min: limit(1, f32::NEG_INFINITY)?, max: limit(2, f32::INFINITY)? };
-                apply(op, args, ws).map(|v| vec![v])
+                apply(op, args, ws).map(|v| results![v])
             }
         }
     }))
