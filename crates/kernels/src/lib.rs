@@ -1,5 +1,5 @@
 //! The hot loops of Shiftwise: convolution and its weight gradient, matrix products, pooling, normalisation,
-//! elementwise functions, exact quantization, and the statistics that calibration collects.
+//! elementwise functions, exact quantization, block formats, and the statistics that calibration collects.
 //!
 //! Everything works on plain row-major slices (images are NCHW) and runs on the calling thread; callers spread
 //! samples over threads, each with its own [`Scratch`]. Lengths that contradict the given shapes are a bug of the
@@ -15,6 +15,7 @@
 #[macro_use]
 mod isa;
 
+pub mod block;
 pub mod broadcast;
 pub mod conv;
 pub mod conv_transpose;
