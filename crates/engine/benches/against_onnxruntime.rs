@@ -126,6 +126,7 @@ impl<'a> Case<'a> {
         let (sessions, feeds) = self.prepare(1);
         let mut peer = self.peer(1, 1);
         let mut turns = [Turns::default(), Turns::default()];
+        peer.warm_up();
         for _ in 0..rounds {
             for (i, what) in ["bare", "all"].into_iter().enumerate() {
                 let start = on_cpu();
@@ -145,6 +146,7 @@ impl<'a> Case<'a> {
         let (sessions, feeds) = self.prepare(SAMPLES);
         let mut peer = self.peer(SAMPLES, 0);
         let mut turns = [Turns::default(), Turns::default()];
+        peer.warm_up();
         for _ in 0..rounds.div_ceil(3) {
             for (i, what) in ["bare", "all"].into_iter().enumerate() {
                 let start = Instant::now();

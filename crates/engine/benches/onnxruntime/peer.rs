@@ -65,6 +65,13 @@ impl Peer {
         (times.next().expect("a time"), times.next().expect("a time"))
     }
 
+    /// Runs until memory is there: the first runs pay for it.
+    pub(crate) fn warm_up(&mut self) {
+        for what in ["bare", "all"].into_iter().cycle().take(8) {
+            self.turn(what);
+        }
+    }
+
     /// Largest resident size in KiB, less that of Python before it loaded ONNX Runtime.
     pub(crate) fn memory(&mut self) -> f64 {
         let answer = self.ask("memory");
