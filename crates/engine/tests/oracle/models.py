@@ -1,4 +1,4 @@
-"""Runs a model in ONNX Runtime on random inputs: oracle/models.py MODEL FOLDER [--all]
+"""Runs a model in ONNX Runtime on random inputs: oracle/models.py MODEL FOLDER CASE [--all]
 
 Writes in_<i>.npy for each input and out_<i>.npy for each output to FOLDER, and the names to names.json.
 With --all every intermediate tensor is an output.
@@ -15,8 +15,16 @@ import onnxruntime as ort
 SYMBOLS = {"N": 2}
 
 
-def feed(info, random):
+# Shapes that only work together, and integers that mean something.
+SHAPES = {"silero_vad": {"input": [2, 576], "state": [2, 2, 128]}, "silero_vad@8k": {"input": [2, 288], "state": [2, 2, 128]}}
+INTEGERS = {"silero_vad": {"sr": 16000}, "silero_vad@8k": {"sr": 8000}}
+
+
+def feed(info, random, case):
+    if info.name in INTEGERS.get(case, {}):
+        return np.array(INTEGERS[case][info.name], dtype=np.int64)
     dims = [d if isinstance(d, int) else SYMBOLS.get(d, 2) for d in info.shape]
+    dims = SHAPES.get(case, {}).get(info.name, dims)
     if info.type == "tensor(float)":
         return random.standard_normal(dims).astype(np.float32)
     if info.type == "tensor(float16)":
@@ -27,7 +35,7 @@ def feed(info, random):
 
 
 def main():
-    path, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+    path, folder, case = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
     model = onnx.load(path)
     if "--all" in sys.argv:
         known = {o.name for o in model.graph.output}
@@ -43,7 +51,7 @@ def main():
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
     random = np.random.default_rng(7)
-    feeds = {i.name: feed(i, random) for i in session.get_inputs()}
+    feeds = {i.name: feed(i, random, case) for i in session.get_inputs()}
     results = session.run(None, feeds)
     for i, value in enumerate(feeds.values()):
         np.save(folder / f"in_{i}.npy", value)
