@@ -23,18 +23,37 @@ pub trait Engine: Send + Sync {
 
 /// How a model is going to be run.
 ///
-/// Q/DQ nodes are always computed exactly as they are defined, in float between them.
+/// Q/DQ nodes are computed exactly as they are defined, in float between them, unless an engine was opened with another
+/// fidelity.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PrepareOptions {
     /// Which tensors are shown during a run.
     pub watch: Watch,
+    /// Threads that compute within one run; 0 is 1, as callers spread samples over threads. The embedded engine always takes 1.
+    pub threads: usize,
+    /// About how many bytes the watched tensors that are alive at once in one run may have; none is no limit. One node's outputs
+    /// may have more. Engines that show a tensor as soon as it is made, and drop it after its last use, as the embedded engine
+    /// does, hold less than any limit allows them to.
+    pub max_live_bytes: Option<u64>,
 }
 
 impl PrepareOptions {
     /// Options that watch these tensors.
     pub fn watching(watch: Watch) -> Self {
-        Self { watch }
+        Self { watch, ..Self::default() }
+    }
+
+    /// These options with a limit for watched tensors.
+    #[must_use]
+    pub fn with_max_live_bytes(self, bytes: Option<u64>) -> Self {
+        Self { max_live_bytes: bytes, ..self }
+    }
+
+    /// These options with this many threads in one run.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
     }
 }
 

@@ -77,6 +77,9 @@ pub enum EngineError {
         /// What is wrong.
         reason: String,
     },
+    /// ONNX Runtime cannot be found, loaded or used.
+    #[error(transparent)]
+    OnnxRuntime(#[from] crate::OrtError),
 }
 
 fn list(nodes: &[Unsupported]) -> String {

@@ -12,6 +12,7 @@ mod embedded;
 mod error;
 mod feeds;
 mod fuse;
+mod onnxruntime;
 mod ops;
 mod plan;
 mod pool;
@@ -24,3 +25,7 @@ mod walk;
 pub use api::{Engine, Flow, PrepareOptions, Session, TensorId, Watch};
 pub use embedded::{Embedded, embedded};
 pub use error::{EngineError, Unsupported};
+pub use onnxruntime::{
+    Attempt, Fidelity, INSTALL, OnnxRuntime, OrtError, OrtOptions, Provider, VARIABLE as LIBRARY_VARIABLE,
+    onnxruntime,
+};

@@ -47,7 +47,7 @@ pub(super) fn open(wanted: Option<&Path>) -> Result<Arc<Library>, OrtError> {
 fn load(path: &Path) -> Result<Library, String> {
     let version = ffi::probe(path)?;
     // `ort` panics where the library does not do what every release does.
-    let started = catch_unwind(AssertUnwindSafe(|| {
+    let started = catch_unwind(AssertUnwindSafe(|| -> Result<_, String> {
         let builder = ort::init_from(path).map_err(|e| e.to_string())?;
         let environment = builder
             .with_name("shiftwise")
