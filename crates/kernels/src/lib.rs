@@ -29,6 +29,7 @@ pub mod quantize;
 mod scratch;
 pub mod softmax;
 pub mod stats;
+pub mod volume;
 
 pub use conv::Conv2d;
 pub use conv_transpose::ConvTranspose2d;
