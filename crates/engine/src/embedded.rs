@@ -3,7 +3,7 @@
 use shiftwise_graph::Model;
 
 use crate::session::EmbeddedSession;
-use crate::{Engine, EngineError, PrepareOptions, Session, Unsupported, compile};
+use crate::{Engine, EngineError, PrepareOptions, Session, Unsupported, compile, lower};
 
 /// The engine that is always there: this workspace's kernels, `rten` for some operators.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,15 +21,17 @@ impl Engine for Embedded {
     }
 
     fn unsupported(&self, model: &Model) -> Vec<Unsupported> {
-        compile::unsupported(model)
+        let (lowered, refused) = lower::lower(model);
+        lower::explain(compile::unsupported(&lowered), refused)
     }
 
     fn prepare(&self, model: &Model, options: &PrepareOptions) -> Result<Box<dyn Session>, EngineError> {
-        let nodes = self.unsupported(model);
+        let (lowered, refused) = lower::lower(model);
+        let nodes = lower::explain(compile::unsupported(&lowered), refused);
         if !nodes.is_empty() {
             return Err(EngineError::Unsupported { engine: self.name(), nodes });
         }
-        let plan = compile::plan(model, &options.watch)?;
+        let plan = compile::plan(&lowered, &lower::watch(model, &lowered, &options.watch))?;
         Ok(Box::new(EmbeddedSession::new(plan, model.graph.inputs(), model.graph.outputs())))
     }
 }

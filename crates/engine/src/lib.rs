@@ -12,6 +12,7 @@ mod embedded;
 mod error;
 mod feeds;
 mod fuse;
+mod lower;
 mod onnxruntime;
 mod ops;
 mod plan;

@@ -6,6 +6,7 @@
 #![allow(clippy::unnecessary_wraps, reason = "operators have one signature, also those that refuse nothing")]
 
 mod binary;
+pub(crate) mod block;
 mod cast;
 mod control;
 mod conv;
@@ -97,7 +98,12 @@ impl Op {
 
     /// The operator of this name in ONNX Runtime's own domain.
     const fn contrib(self) -> Self {
-        Self { domain: MICROSOFT, ..self }
+        self.of(MICROSOFT)
+    }
+
+    /// The operator of this name in another domain.
+    const fn of(self, domain: &'static str) -> Self {
+        Self { domain, ..self }
     }
 }
 
@@ -107,6 +113,7 @@ pub(crate) const MICROSOFT: &str = "com.microsoft";
 /// One entry a file.
 pub(crate) const FAMILIES: &[&[Op]] = &[
     binary::OPS,
+    block::OPS,
     cast::OPS,
     control::OPS,
     conv::OPS,
