@@ -13,6 +13,7 @@ mod error;
 mod feeds;
 mod fuse;
 mod lower;
+mod number;
 mod onnxruntime;
 mod ops;
 mod plan;
@@ -21,6 +22,7 @@ mod rten_op;
 mod scalar;
 mod session;
 mod strided;
+mod support;
 mod walk;
 
 pub use api::{Engine, Flow, PrepareOptions, Session, TensorId, Watch};
@@ -30,3 +32,4 @@ pub use onnxruntime::{
     Attempt, Fidelity, INSTALL, OnnxRuntime, OrtError, OrtOptions, Provider, VARIABLE as LIBRARY_VARIABLE,
     onnxruntime,
 };
+pub use support::{Support, operators, operators_page};

@@ -1,4 +1,4 @@
-//! Cast.
+//! Cast and CastLike.
 
 use half::{bf16, f16};
 use ndarray::ArrayD;
@@ -12,8 +12,7 @@ use crate::scalar::{Scalar, each_type};
 pub(super) const OPS: &[Op] = &[Op::any("Cast", compile), Op::any("CastLike", like)];
 
 fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
-    let to = cx.node.int("to").ok_or("it has no attribute to")?;
-    let to = i32::try_from(to).ok().and_then(DataType::from_onnx).ok_or("its attribute to is not a type")?;
+    let to = cx.dtype("to")?.ok_or("it has no attribute to")?;
     if !is_supported(to) {
         return Err(format!("a cast to {to} is not supported"));
     }
@@ -32,7 +31,8 @@ fn like(_: Cx<'_>) -> Outcome<Kernel> {
     }))
 }
 
-fn is_supported(dtype: DataType) -> bool {
+/// Whether values of this type exist.
+pub(super) fn is_supported(dtype: DataType) -> bool {
     use DataType::{
         Bfloat16, Bool, Double, Float, Float16, Int8, Int16, Int32, Int64, Uint8, Uint16, Uint32, Uint64,
     };
@@ -54,8 +54,11 @@ fn is_supported(dtype: DataType) -> bool {
     )
 }
 
-/// Conversion by value: fractions are cut off, integers wrap, zero is false.
-fn cast(from: &Value, to: DataType, ws: &mut Workspace) -> Outcome<Value> {
+/// Conversion by value: fractions are cut off, integers wrap, everything but zero is true.
+///
+/// A float beyond int64, and NaN, become what x86 processors make of it, as in ONNX Runtime: the smallest integer of
+/// 32 bits for types up to that, of 64 bits for the wider ones, cut to the type.
+pub(super) fn cast(from: &Value, to: DataType, ws: &mut Workspace) -> Outcome<Value> {
     macro_rules! to {
         ($ty:ty) => {
             each_type!(from, a => convert::<_, $ty>(a, ws))
@@ -79,7 +82,7 @@ fn cast(from: &Value, to: DataType, ws: &mut Workspace) -> Outcome<Value> {
     }
 }
 
-fn convert<S: Number, T: Number>(from: &ArrayD<S>, ws: &mut Workspace) -> Outcome<Value> {
+fn convert<S: Convert, T: Convert>(from: &ArrayD<S>, ws: &mut Workspace) -> Outcome<Value> {
     let mut out = T::buffer(ws, from.len())?;
     for (o, v) in out.iter_mut().zip(from) {
         *o = T::of(v.any());
@@ -93,14 +96,24 @@ enum Any {
     Float(f64),
 }
 
-trait Number: Scalar {
+trait Convert: Scalar {
     fn any(self) -> Any;
     fn of(value: Any) -> Self;
 }
 
+/// An integer of 32 bits, the smallest one for what does not fit.
+fn narrow(v: f64) -> i32 {
+    if v > -2_147_483_649.0 && v < 2_147_483_648.0 { v as i32 } else { i32::MIN }
+}
+
+/// An integer of 64 bits, the smallest one for what does not fit.
+fn wide(v: f64) -> i64 {
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&v) { v as i64 } else { i64::MIN }
+}
+
 macro_rules! integers {
-    ($($ty:ty)*) => {
-        $(impl Number for $ty {
+    ($($ty:ty, $of_float:expr;)*) => {
+        $(impl Convert for $ty {
             fn any(self) -> Any {
                 Any::Int(i128::from(self))
             }
@@ -108,30 +121,26 @@ macro_rules! integers {
             fn of(value: Any) -> Self {
                 match value {
                     Any::Int(v) => v as Self,
-                    // Through the widest type, so that what does not fit wraps instead of saturating.
-                    Any::Float(v) => v as i64 as Self,
+                    Any::Float(v) => $of_float(v),
                 }
             }
         })*
     };
 }
 
-integers!(i64 i32 i16 i8 u32 u16 u8);
+integers! {
+    i64, wide;
+    i32, narrow;
+    i16, |v| narrow(v) as i16;
+    i8, |v| narrow(v) as i8;
+    u64, |v: f64| if v >= 9_223_372_036_854_775_808.0 { v as u64 } else { wide(v) as u64 };
+    u32, |v| wide(v) as u32;
+    u16, |v| narrow(v) as u16;
+    u8, |v| narrow(v) as u8;
 
-impl Number for u64 {
-    fn any(self) -> Any {
-        Any::Int(i128::from(self))
-    }
-
-    fn of(value: Any) -> Self {
-        match value {
-            Any::Int(v) => v as Self,
-            Any::Float(v) => v as Self,
-        }
-    }
 }
 
-impl Number for bool {
+impl Convert for bool {
     fn any(self) -> Any {
         Any::Int(i128::from(self))
     }
@@ -146,7 +155,7 @@ impl Number for bool {
 
 macro_rules! floats {
     ($($ty:ty, $from:expr, $of_int:expr, $of_float:expr;)*) => {
-        $(impl Number for $ty {
+        $(impl Convert for $ty {
             fn any(self) -> Any {
                 Any::Float($from(self))
             }
@@ -164,6 +173,6 @@ macro_rules! floats {
 floats! {
     f32, f64::from, |v: i128| v as f32, |v: f64| v as f32;
     f64, |v: f64| v, |v: i128| v as f64, |v: f64| v;
-    f16, |v: f16| v.to_f64(), |v: i128| f16::from_f32(v as f32), |v: f64| f16::from_f64(v);
-    bf16, |v: bf16| v.to_f64(), |v: i128| bf16::from_f32(v as f32), |v: f64| bf16::from_f64(v);
+    f16, |v: f16| v.to_f64(), |v: i128| f16::from_f32(v as f32), |v: f64| f16::from_f32(v as f32);
+    bf16, |v: bf16| v.to_f64(), |v: i128| bf16::from_f32(v as f32), |v: f64| bf16::from_f32(v as f32);
 }

@@ -1,14 +1,15 @@
 //! Comparisons, logic, and choosing by a condition.
 
-use ndarray::{ArrayD, Zip};
+use ndarray::ArrayD;
 use shiftwise_graph::Value;
 use shiftwise_kernels::broadcast::broadcast_shape;
 
 use super::layout::expanded;
+use super::pairs::zipped;
 use super::{Cx, Op};
-use crate::args::{Args, Kernel, Outcome, results};
+use crate::args::{Kernel, Outcome, results};
 use crate::pool::Workspace;
-use crate::scalar::{Scalar, count, slice, value};
+use crate::scalar::{Scalar, count, slice};
 
 pub(super) const OPS: &[Op] = &[
     Op::any("Equal", compare),
@@ -25,21 +26,12 @@ pub(super) const OPS: &[Op] = &[
     Op::any("Where", choose),
 ];
 
-/// Two inputs broadcast to one shape.
-fn pair(args: &Args<'_>, i: usize, j: usize, ws: &mut Workspace) -> Outcome<(Value, Value)> {
-    let (a, b) = (args.value(i)?, args.value(j)?);
-    let shape = broadcast_shape(a.shape(), b.shape())
-        .ok_or_else(|| format!("values of shapes {:?} and {:?} do not broadcast", a.shape(), b.shape()))?;
-    count(&shape)?;
-    Ok((expanded(a, &shape, ws)?, expanded(b, &shape, ws)?))
-}
-
 /// Runs a block with both arrays, which must be of one type.
 macro_rules! both {
     ($a:expr, $b:expr, $x:ident, $y:ident => $body:expr; $($variant:ident)*) => {
-        match (&$a, &$b) {
-            $((Value::$variant($x), Value::$variant($y)) => Ok($body),)*
-            _ => Err(format!("values of {} and {} cannot be combined", $a.dtype(), $b.dtype())),
+        match ($a, $b) {
+            $((Value::$variant($x), Value::$variant($y)) => $body,)*
+            (a, b) => Err(format!("values of {} and {} cannot be combined", a.dtype(), b.dtype())),
         }
     };
 }
@@ -53,15 +45,19 @@ enum Relation {
     GreaterOrEqual,
 }
 
-fn related<T: Scalar>(relation: Relation, a: &ArrayD<T>, b: &ArrayD<T>) -> ArrayD<bool> {
-    let f: fn(&T, &T) -> bool = match relation {
-        Relation::Equal => |a, b| a == b,
-        Relation::Less => |a, b| a < b,
-        Relation::LessOrEqual => |a, b| a <= b,
-        Relation::Greater => |a, b| a > b,
-        Relation::GreaterOrEqual => |a, b| a >= b,
-    };
-    Zip::from(a).and(b).map_collect(f)
+fn related<T: Scalar>(
+    relation: Relation,
+    a: &ArrayD<T>,
+    b: &ArrayD<T>,
+    ws: &mut Workspace,
+) -> Outcome<Value> {
+    match relation {
+        Relation::Equal => zipped(a, b, ws, |a, b| a == b),
+        Relation::Less => zipped(a, b, ws, |a, b| a < b),
+        Relation::LessOrEqual => zipped(a, b, ws, |a, b| a <= b),
+        Relation::Greater => zipped(a, b, ws, |a, b| a > b),
+        Relation::GreaterOrEqual => zipped(a, b, ws, |a, b| a >= b),
+    }
 }
 
 fn compare(cx: Cx<'_>) -> Outcome<Kernel> {
@@ -73,29 +69,27 @@ fn compare(cx: Cx<'_>) -> Outcome<Kernel> {
         _ => Relation::GreaterOrEqual,
     };
     Ok(Box::new(move |args, ws| {
-        let (a, b) = pair(args, 0, 1, ws)?;
-        let result = both!(a, b, x, y => related(relation, x, y);
-            F32 F64 F16 Bf16 I64 I32 I16 I8 U64 U32 U16 U8 Bool)?;
-        Ok(results![Value::from(result)])
+        let (a, b) = (args.value(0)?, args.value(1)?);
+        both!(a, b, x, y => related(relation, x, y, ws); F32 F64 F16 Bf16 I64 I32 I16 I8 U64 U32 U16 U8 Bool)
+            .map(|v| results![v])
     }))
 }
 
 fn logical(cx: Cx<'_>) -> Outcome<Kernel> {
-    let f: fn(&bool, &bool) -> bool = match cx.node.op_type.as_str() {
+    let f: fn(bool, bool) -> bool = match cx.node.op_type.as_str() {
         "Not" => {
             return Ok(Box::new(|args, _| match args.value(0)? {
                 Value::Bool(a) => Ok(results![Value::Bool(a.mapv(|v| !v))]),
                 other => Err(format!("its input is {}, not bool", other.dtype())),
             }));
         }
-        "And" => |a, b| *a && *b,
-        "Or" => |a, b| *a || *b,
-        _ => |a, b| *a != *b,
+        "And" => |a, b| a && b,
+        "Or" => |a, b| a || b,
+        _ => |a, b| a != b,
     };
     Ok(Box::new(move |args, ws| {
-        let (a, b) = pair(args, 0, 1, ws)?;
-        let result = both!(a, b, x, y => Zip::from(x).and(y).map_collect(f); Bool)?;
-        Ok(results![Value::from(result)])
+        let (a, b) = (args.value(0)?, args.value(1)?);
+        both!(a, b, x, y => zipped(x, y, ws, f); Bool).map(|v| results![v])
     }))
 }
 
@@ -103,10 +97,20 @@ fn is_special(cx: Cx<'_>) -> Outcome<Kernel> {
     let nan = cx.node.op_type == "IsNaN";
     let (negative, positive) = (cx.flag("detect_negative", true), cx.flag("detect_positive", true));
     Ok(Box::new(move |args, _| {
-        let (x, shape) = args.f32(0)?;
-        let infinite = |v: &f32| (positive && *v == f32::INFINITY) || (negative && *v == f32::NEG_INFINITY);
-        let found: Vec<bool> = x.iter().map(|v| if nan { v.is_nan() } else { infinite(v) }).collect();
-        Ok(results![value(shape, found)?])
+        let wanted = |v: f64| {
+            if nan {
+                v.is_nan()
+            } else {
+                (positive && v == f64::INFINITY) || (negative && v == f64::NEG_INFINITY)
+            }
+        };
+        Ok(results![Value::Bool(match args.value(0)? {
+            Value::F32(a) => a.mapv(|v| wanted(v.into())),
+            Value::F64(a) => a.mapv(wanted),
+            Value::F16(a) => a.mapv(|v| wanted(v.into())),
+            Value::Bf16(a) => a.mapv(|v| wanted(v.into())),
+            other => return Err(format!("its input is {}, not floats", other.dtype())),
+        })])
     }))
 }
 

@@ -5,29 +5,42 @@
 
 #![allow(clippy::unnecessary_wraps, reason = "operators have one signature, also those that refuse nothing")]
 
+mod attributes;
 mod binary;
+mod bits;
 pub(crate) mod block;
+mod boxes;
 mod cast;
 mod control;
 mod conv;
 mod conv_transpose;
+mod conv_volume;
+mod functions;
 mod generate;
+mod grid;
 mod index;
 mod layout;
 mod logic;
 mod matmul;
 mod norm;
+mod norm_group;
 mod pad;
+mod pairs;
 mod pool;
+mod pool_max;
 mod quantize;
+mod recurrent;
 mod reduce;
 mod resize;
+mod resize_axis;
+mod resize_integer;
 mod sequence;
 mod shape;
 mod slice;
 mod softmax;
 mod split;
 mod unary;
+mod window;
 
 use half::{bf16, f16};
 use shiftwise_graph::{DataType, Node, Value};
@@ -113,20 +126,28 @@ pub(crate) const MICROSOFT: &str = "com.microsoft";
 /// One entry a file.
 pub(crate) const FAMILIES: &[&[Op]] = &[
     binary::OPS,
+    binary::mixed::OPS,
+    bits::OPS,
     block::OPS,
+    boxes::OPS,
     cast::OPS,
     control::OPS,
     conv::OPS,
     conv_transpose::OPS,
+    functions::OPS,
     generate::OPS,
+    grid::OPS,
     index::OPS,
     layout::OPS,
     logic::OPS,
     matmul::OPS,
     norm::OPS,
+    norm_group::OPS,
     pad::OPS,
     pool::OPS,
+    pool_max::OPS,
     quantize::OPS,
+    recurrent::OPS,
     reduce::OPS,
     resize::OPS,
     sequence::OPS,

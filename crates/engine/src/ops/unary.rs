@@ -5,6 +5,7 @@ use shiftwise_kernels::elementwise::{UnaryOp, map, map_in_place};
 
 use super::{Cx, Op};
 use crate::args::{Args, Kernel, Outcome, results};
+use crate::number::{Number, each_number};
 use crate::pool::Workspace;
 
 pub(super) const OPS: &[Op] = &[
@@ -31,13 +32,10 @@ pub(super) const OPS: &[Op] = &[
     Op::float("Round", compile),
     Op::float("Softsign", compile),
     Op::float("Softplus", compile),
-    Op::float("Selu", compile),
-    Op::float("Celu", compile),
-    Op::float("Sin", compile),
-    Op::float("Cos", compile),
     Op::float("Clip", clip),
     Op::float("Gelu", compile).contrib(),
-    Op::float("FastGelu", compile).contrib(),
+    Op::float("QuickGelu", quick).contrib(),
+    Op::float("Swish", quick),
 ];
 
 fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
@@ -52,7 +50,6 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         "HardSwish" => UnaryOp::HardSwish,
         "Mish" => UnaryOp::Mish,
         "Tanh" => UnaryOp::Tanh,
-        "FastGelu" => UnaryOp::GeluTanh,
         "Gelu" => match cx.text_or("approximate", "none") {
             "none" => UnaryOp::Gelu,
             "tanh" => UnaryOp::GeluTanh,
@@ -71,43 +68,17 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         "Round" => UnaryOp::Round,
         "Softsign" => UnaryOp::Softsign,
         "Softplus" => UnaryOp::Softplus,
-        "Selu" => {
-            let (alpha, gamma) = (alpha(1.673_263_2), cx.float_or("gamma", 1.050_701));
-            return Ok(plain(move |x| gamma * if x > 0.0 { x } else { alpha * x.exp_m1() }));
-        }
-        "Celu" => {
-            let alpha = alpha(1.0);
-            return Ok(plain(move |x| x.max(0.0) + (alpha * (x / alpha).exp_m1()).min(0.0)));
-        }
-        "Sin" => return Ok(plain(f32::sin)),
-        "Cos" => return Ok(plain(f32::cos)),
         other => return Err(format!("operator {other} is not supported")),
     };
     Ok(Box::new(move |args, ws| apply(op, args, ws).map(|v| results![v])))
 }
 
-fn plain(f: impl Fn(f32) -> f32 + Send + Sync + 'static) -> Kernel {
-    Box::new(move |args, ws| {
-        args.f32(0)?;
-        let mut value = args.take_or_copy(0, ws)?;
-        if let Value::F32(a) = &mut value {
-            a.iter_mut().for_each(|v| *v = f(*v));
-        }
-        Ok(results![value])
-    })
-}
-
 fn apply(op: UnaryOp, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Value> {
-    match (args.value(0)?, op) {
-        (Value::I64(a), UnaryOp::Abs) => return Ok(Value::I64(a.mapv(i64::wrapping_abs))),
-        (Value::I64(a), UnaryOp::Neg) => return Ok(Value::I64(a.mapv(i64::wrapping_neg))),
-        (Value::I64(a), UnaryOp::Relu) => return Ok(Value::I64(a.mapv(|v| v.max(0)))),
-        (Value::I64(a), UnaryOp::Sign) => return Ok(Value::I64(a.mapv(i64::signum))),
-        (Value::I32(a), UnaryOp::Abs) => return Ok(Value::I32(a.mapv(i32::wrapping_abs))),
-        (Value::I32(a), UnaryOp::Neg) => return Ok(Value::I32(a.mapv(i32::wrapping_neg))),
-        _ => {}
+    match args.value(0)? {
+        Value::F32(_) => {}
+        Value::F64(a) => return Ok(Value::F64(a.mapv(|x| exactly(op, x)))),
+        other => return whole(op, other),
     }
-    args.f32(0)?;
     if let Some(Value::F32(mut a)) = args.take(0) {
         if let Some(x) = a.as_slice_mut() {
             map_in_place(op, x);
@@ -118,6 +89,74 @@ fn apply(op: UnaryOp, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Value>
     let mut out = ws.floats(x.len());
     map(op, x, &mut out);
     Ok(Value::f32(shape, out))
+}
+
+/// What is defined on integers.
+fn whole(op: UnaryOp, value: &Value) -> Outcome<Value> {
+    if !matches!(op, UnaryOp::Abs | UnaryOp::Neg | UnaryOp::Sign | UnaryOp::Relu) {
+        return Err(format!("its input is {}, which this operator does not take", value.dtype()));
+    }
+    each_number!(value, a => Ok(Value::from(a.mapv(|v| match op {
+        UnaryOp::Abs => v.absolute(),
+        UnaryOp::Neg => v.negated(),
+        UnaryOp::Sign => v.sign(),
+        _ => v.most(Number::ZERO),
+    }))))
+}
+
+/// The function in double precision.
+fn exactly(op: UnaryOp, x: f64) -> f64 {
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let softplus = |x: f64| x.most(0.0) + (-x.abs()).exp().ln_1p();
+    match op {
+        UnaryOp::Relu => x.most(0.0),
+        UnaryOp::LeakyRelu { alpha } => if x < 0.0 { x * f64::from(alpha) } else { x },
+        UnaryOp::Elu { alpha } => if x < 0.0 { f64::from(alpha) * x.exp_m1() } else { x },
+        UnaryOp::ThresholdedRelu { alpha } => if x <= f64::from(alpha) { 0.0 } else { x },
+        UnaryOp::Clip { min, max } => x.most(f64::from(min)).least(f64::from(max)),
+        UnaryOp::Sigmoid => sigmoid(x),
+        UnaryOp::HardSigmoid { alpha, beta } => {
+            (f64::from(alpha) * x + f64::from(beta)).most(0.0).least(1.0)
+        }
+        UnaryOp::HardSwish => x * (x / 6.0 + 0.5).most(0.0).least(1.0),
+        UnaryOp::Silu => x * sigmoid(x),
+        UnaryOp::Mish => x * softplus(x).tanh(),
+        UnaryOp::Tanh => x.tanh(),
+        UnaryOp::Gelu => 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),
+        UnaryOp::GeluTanh => {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+            0.5 * x * (1.0 + inner.tanh())
+        }
+        UnaryOp::Erf => libm::erf(x),
+        UnaryOp::Exp => x.exp(),
+        UnaryOp::Log => x.ln(),
+        UnaryOp::Sqrt => x.sqrt(),
+        UnaryOp::Reciprocal => 1.0 / x,
+        UnaryOp::Abs => x.abs(),
+        UnaryOp::Neg => -x,
+        UnaryOp::Sign => x.sign(),
+        UnaryOp::Floor => x.floor(),
+        UnaryOp::Ceil => x.ceil(),
+        UnaryOp::Round => x.round_ties_even(),
+        UnaryOp::Softsign => x / (1.0 + x.abs()),
+        UnaryOp::Softplus => softplus(x),
+    }
+}
+
+/// `x · sigmoid(alpha · x)`
+fn quick(cx: Cx<'_>) -> Outcome<Kernel> {
+    let alpha = cx.float_or("alpha", if cx.domain_is_standard() { 1.0 } else { 1.702 });
+    Ok(Box::new(move |args, ws| {
+        if let Value::F64(a) = args.value(0)? {
+            return Ok(results![Value::F64(a.mapv(|x| x / (1.0 + (-f64::from(alpha) * x).exp())))]);
+        }
+        let (x, shape) = args.f32(0)?;
+        let mut out = ws.floats(x.len());
+        out.iter_mut().zip(x).for_each(|(o, x)| *o = alpha * x);
+        map_in_place(UnaryOp::Sigmoid, &mut out);
+        out.iter_mut().zip(x).for_each(|(o, x)| *o *= x);
+        Ok(results![Value::f32(shape, out)])
+    }))
 }
 
 /// Clip: limits are attributes before opset 11, inputs since.
@@ -133,35 +172,28 @@ fn clip(cx: Cx<'_>) -> Outcome<Kernel> {
         };
         single(args.get(1))?;
         single(args.get(2))?;
-        macro_rules! integers {
-            ($variant:ident, $a:expr) => {{
-                let limit = |i: usize| match args.get(i) {
-                    Some(Value::$variant(l)) => Ok(l.first().copied()),
-                    Some(other) => Err(format!("a limit is {}, not of the input's type", other.dtype())),
-                    None => Ok(None),
-                };
-                let (lo, hi) = (limit(1)?, limit(2)?);
-                let clamp = |v| {
-                    let v = lo.map_or(v, |lo| lo.max(v));
-                    hi.map_or(v, |hi| hi.min(v))
-                };
-                Ok(results![Value::$variant($a.mapv(clamp))])
-            }};
+        if let Value::F32(_) = args.value(0)? {
+            let limit = |i: usize, default: f32| {
+                Ok::<f32, String>(args.optional_f32(i)?.and_then(|v| v.first().copied()).unwrap_or(default))
+            };
+            let op = UnaryOp::Clip { min: limit(1, f32::NEG_INFINITY)?, max: limit(2, f32::INFINITY)? };
+            return apply(op, args, ws).map(|v| results![v]);
         }
-        match args.value(0)? {
-            Value::I64(a) => integers!(I64, a),
-            Value::I32(a) => integers!(I32, a),
-            Value::I8(a) => integers!(I8, a),
-            Value::U8(a) => integers!(U8, a),
-            _ => {
-                let limit = |i: usize, default: f32| {
-                    Ok::<f32, String>(
-                        args.optional_f32(i)?.and_then(|v| v.first().copied()).unwrap_or(default),
-                    )
-                };
-                let op = UnaryOp::Clip { min: limit(1, f32::NEG_INFINITY)?, max: limit(2, f32::INFINITY)? };
-                apply(op, args, ws).map(|v| results![v])
-            }
-        }
+        each_number!(args.value(0)?, a => clamped(a, args)).map(|v| results![v])
     }))
+}
+
+fn clamped<T: Number>(a: &ndarray::ArrayD<T>, args: &Args<'_>) -> Outcome<Value> {
+    let limit = |i: usize| match args.get(i) {
+        Some(v) => match T::array_of(v) {
+            Some(l) => Ok(l.first().copied()),
+            None => Err(format!("a limit is {}, not of the input's type", v.dtype())),
+        },
+        None => Ok(None),
+    };
+    let (lo, hi) = (limit(1)?, limit(2)?);
+    Ok(T::wrap(a.mapv(|v| {
+        let v = lo.map_or(v, |lo| v.most(lo));
+        hi.map_or(v, |hi| v.least(hi))
+    })))
 }
