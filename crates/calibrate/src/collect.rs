@@ -10,7 +10,7 @@ use serde_json::json;
 use shiftwise_artifact::stats::{Plan, STATS_FILE, TensorSpec, Working, seal_with};
 use shiftwise_artifact::{Error, Fingerprint, Input, Kind, work_dir};
 use shiftwise_dataset::Dataset;
-use shiftwise_engine::{PrepareOptions, Watch};
+use shiftwise_engine::Watch;
 use shiftwise_stage::report::{bytes, count};
 use shiftwise_stage::{Begin, Context, DataArgs, EngineArgs, Failure, Flags, input_specs, load_model};
 
@@ -56,8 +56,9 @@ struct SampleRecord<'a> {
 pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
     let config = context.resolve::<CalibrateConfig>(&Flags::new().switch("collect_all", args.all, true))?;
     let data = args.data.resolve(context)?;
-    let engine = args.engine.open(context)?;
     let loaded = load_model(&args.model, &[Kind::Prepared])?;
+    let chosen = args.engine.open(context, &[&loaded.model])?;
+    let engine = chosen.engine.as_ref();
     let specs = tensors_to_collect(&loaded.model, &config.options)
         .map_err(|e| Failure::usage(format!("choose tensors: {e}")))?;
     if specs.is_empty() {
@@ -66,7 +67,8 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
     }
     let watched: BTreeSet<String> =
         specs.iter().map(|s| s.name.clone()).filter(|t| !loaded.model.graph.is_input(t)).collect();
-    let session = engine.prepare(&loaded.model, &PrepareOptions::watching(Watch::Named(watched)))?;
+    let threads = rayon::current_num_threads();
+    let session = engine.prepare(&loaded.model, &chosen.watching(Watch::Named(watched), threads))?;
 
     let dataset = data.open(&input_specs(&loaded.model)?)?;
     let hashes = hash(&dataset)?;
@@ -121,7 +123,7 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
         dataset: &dataset,
         places: &places,
         skip_bad_samples: data.skip_bad_samples,
-        threads: rayon::current_num_threads(),
+        threads,
         interrupt: &context.interrupt,
         progress: &progress,
     };

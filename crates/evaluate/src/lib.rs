@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use serde_json::json;
 use shiftwise_artifact::{Artifact, Fingerprint, Input, Kind, atomic};
 use shiftwise_dataset::Dataset;
+use shiftwise_graph::Model;
 use shiftwise_stage::{Begin, Context, DataConfig, Failure, input_specs};
 
 pub use args::{Arguments, BoundArgs};
@@ -39,8 +40,9 @@ pub const PAGE_FILE: &str = "report.html";
 pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let bounds = context.resolve::<Bounds>(&args.bounds.flags())?.options;
     let data = args.data.resolve(context)?;
-    let engine = args.engine.open(context)?;
     let models = Models::load(&args.float, &args.quantized)?;
+    let all: Vec<&Model> = models.all().map(|m| &m.model).collect();
+    let engine = args.engine.open(context, &all)?.engine;
     let dataset = data.open(&input_specs(&models.float.model)?)?;
     bounds.check(dataset.has_labels())?;
 

@@ -48,6 +48,11 @@ impl Models {
         Ok(Self { float, quantized, links })
     }
 
+    /// All models, the float model first.
+    pub fn all(&self) -> impl Iterator<Item = &LoadedModel> {
+        std::iter::once(&self.float).chain(&self.quantized)
+    }
+
     /// Makes all models ready, the float model first.
     ///
     /// Fails where the engine cannot run one.

@@ -134,5 +134,5 @@ pub(crate) fn text(report: &Report) -> String {
             text += &format!("\n\n{}\n{}", model.info.name, table(&headers, rows));
         }
     }
-    text + "\n" + &remarks(report).join("\n")
+    text + "\n" + &remarks(report).join("\n") + &format!("\nrun by {}", report.engine)
 }

@@ -81,7 +81,30 @@ pub struct DataArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Engine")]
 pub struct EngineArgs {
-    /// What runs the model: `embedded`, or `auto` for the best there is (default: auto)
+    /// What runs the model: `embedded`, `ort` (ONNX Runtime), or `auto`, which is `embedded` where it can compute every node,
+    /// else `ort` (default: auto)
     #[arg(long, value_name = "NAME")]
     pub engine: Option<String>,
+
+    /// The library of ONNX Runtime (default: ORT_DYLIB_PATH, else that of the system or of an installed Python package)
+    #[arg(long, value_name = "FILE")]
+    pub ort_lib: Option<PathBuf>,
+
+    /// Execution providers of ONNX Runtime, the first that can run a node does: `vitisai,cpu`; with options as
+    /// `vitisai:config_file=vaip.json;cache_dir=cache,cpu` (default: cpu)
+    #[arg(long, value_name = "LIST")]
+    pub provider: Vec<String>,
+
+    /// An option of an execution provider: vitisai.config_file=vaip.json (may be repeated)
+    #[arg(long, value_name = "PROVIDER.KEY=VALUE")]
+    pub provider_option: Vec<String>,
+
+    /// How ONNX Runtime computes quantized models: `fake-quant`, as they are defined, or `deploy`, fused to integers where it
+    /// can (default: fake-quant)
+    #[arg(long, value_name = "NAME")]
+    pub fidelity: Option<String>,
+
+    /// About how much memory ONNX Runtime may use for watched tensors, over all threads: 512M, 2G (default: no limit)
+    #[arg(long, value_name = "BYTES")]
+    pub max_memory: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use shiftwise_artifact::{Error as ArtifactError, ExitClass};
 use shiftwise_dataset::DataError;
-use shiftwise_engine::EngineError;
+use shiftwise_engine::{EngineError, INSTALL, OrtError};
 use shiftwise_graph::GraphError;
 
 use crate::{ExitStatus, Failure};
@@ -113,9 +113,31 @@ impl From<EngineError> for Failure {
             }
             EngineError::Feed { .. } => Self::from_error(ExitStatus::Input, &error)
                 .with_help("check data and recipe against the inputs of the model"),
-            EngineError::Constant { .. } | EngineError::Graph(_) | EngineError::Node { .. } => {
+            EngineError::OnnxRuntime(error) => Self::from(error.clone()),
+            EngineError::Constant { .. }
+            | EngineError::Graph(_)
+            | EngineError::NotATensor { .. }
+            | EngineError::Node { .. } => {
                 Self::from_error(ExitStatus::Input, &error)
             }
+        }
+    }
+}
+
+impl From<OrtError> for Failure {
+    fn from(error: OrtError) -> Self {
+        match &error {
+            OrtError::NotFound { tried } => {
+                let mut failure = Self::input("find the library of ONNX Runtime");
+                failure.causes = tried.iter().map(|a| format!("{}: {}", a.place, a.reason)).collect();
+                failure.with_help(INSTALL)
+            }
+            OrtError::Library { .. } => Self::from_error(ExitStatus::Input, &error).with_help(INSTALL),
+            OrtError::Options(_) => Self::from_error(ExitStatus::Usage, &error),
+            OrtError::OtherLoaded { .. }
+            | OrtError::Provider { .. }
+            | OrtError::Load { .. }
+            | OrtError::Run { .. } => Self::from_error(ExitStatus::Input, &error),
         }
     }
 }
@@ -144,7 +166,7 @@ mod tests {
     fn classes_of_errors_are_exit_codes() {
         let path = || PathBuf::from("x");
         let reason = || "because".to_owned();
-        let failures: [(Failure, u8); 12] = [
+        let failures: [(Failure, u8); 14] = [
             (GraphError::Read { path: path(), source: io::ErrorKind::NotFound.into() }.into(), 3),
             (GraphError::Decode { path: path(), reason: reason() }.into(), 3),
             (GraphError::Inconsistent { pass: "load".into(), subject: reason(), reason: reason() }.into(), 3),
@@ -157,6 +179,8 @@ mod tests {
             (DataError::Recipe { origin: reason(), reason: reason() }.into(), 2),
             (DataError::Decode { path: path(), reason: reason() }.into(), 3),
             (EngineError::Graph(reason()).into(), 3),
+            (OrtError::NotFound { tried: Vec::new() }.into(), 3),
+            (EngineError::from(OrtError::Options(reason())).into(), 2),
         ];
         for (failure, code) in failures {
             assert_eq!(failure.status.code(), code, "{failure}");

@@ -22,7 +22,7 @@ mod signal;
 pub use args::{CommonArgs, DataArgs, EngineArgs};
 pub use context::{Context, Resolved};
 pub use data::{DataConfig, data_input, input_specs};
-pub use engines::EngineConfig;
+pub use engines::{ChosenEngine, EngineConfig};
 pub use exit::{ExitStatus, Failure};
 pub use logging::LOG_VARIABLE;
 pub use models::{

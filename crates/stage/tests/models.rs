@@ -150,13 +150,24 @@ fn samples_come_from_arguments_over_configuration() {
 
 #[test]
 fn engines_are_chosen_by_name() {
-    let open = |name: Option<&str>| EngineArgs { engine: name.map(str::to_owned) }.open(&context(&[]));
-    assert!(open(None).unwrap().name().starts_with("embedded"));
-    assert!(open(Some("Embedded")).is_ok());
-    for name in ["ort", "onnxruntime", "tensorrt"] {
-        let Err(failure) = open(Some(name)) else { panic!("{name} does not exist") };
-        assert_eq!(failure.status, ExitStatus::Usage);
+    let open = |set: &[&str]| EngineArgs::default().open(&context(set), &[]);
+    let named = |name: &str| EngineArgs { engine: Some(name.into()), ..EngineArgs::default() };
+    assert!(open(&[]).unwrap().engine.name().starts_with("embedded"));
+    assert!(named("Embedded").open(&context(&[]), &[]).is_ok());
+    let code = |args: &EngineArgs, set: &[&str]| args.open(&context(set), &[]).err().unwrap().status;
+    assert_eq!(code(&named("tensorrt"), &[]), ExitStatus::Usage);
+    // What only ONNX Runtime has is not ignored by the embedded engine, and makes auto take it.
+    let absent = "ort_lib=/nowhere/libonnxruntime.so";
+    for set in
+        [absent, "provider=cuda,cpu", "fidelity=deploy", "execution_providers=['CPUExecutionProvider']"]
+    {
+        assert_eq!(code(&named("embedded"), &[set]), ExitStatus::Usage, "{set}");
     }
+    for name in ["auto", "ort", "onnxruntime"] {
+        assert_eq!(code(&named(name), &[absent]), ExitStatus::Input, "{name}");
+        assert_eq!(code(&named(name), &["max_memory=many"]), ExitStatus::Usage, "{name}");
+    }
+    assert!(open(&["max_memory=512M"]).is_ok(), "the embedded engine keeps within any limit");
     assert_eq!(
         context(&["engine=auto"]).merged(&shiftwise_stage::Flags::new()).unwrap().table["engine"],
         "auto".into()

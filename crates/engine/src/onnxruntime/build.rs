@@ -65,7 +65,8 @@ impl Recipe {
             write(folder.path(), &encoded)?;
             Ok(folder)
         });
-        let folder = written.map_err(|e| self.fail(format!("write its weights into a temporary folder: {e}")))?;
+        let folder =
+            written.map_err(|e| self.fail(format!("write its weights into a temporary folder: {e}")))?;
         let session = builder.commit_from_file(folder.path().join(MODEL_FILE)).map_err(refused)?;
         Ok(Built { session, _files: Some(folder) })
     }
@@ -83,7 +84,10 @@ impl Recipe {
         for provider in &self.providers {
             provider.register(&mut builder, &self.library.providers)?;
         }
-        ep::CPU::default().with_arena_allocator(self.arena).register(&mut builder).map_err(|e| self.fail(e))?;
+        ep::CPU::default()
+            .with_arena_allocator(self.arena)
+            .register(&mut builder)
+            .map_err(|e| self.fail(e))?;
         Ok(builder)
     }
 }

@@ -54,7 +54,9 @@ pub(super) fn first<T>(
         return accept(&named_file(path).map_err(fail)?).map_err(fail);
     }
     let mut tried = Vec::new();
-    if let Some(found) = around.program.as_deref().and_then(|f| within(f, "beside the program", accept, &mut tried)) {
+    if let Some(found) =
+        around.program.as_deref().and_then(|f| within(f, "beside the program", accept, &mut tried))
+    {
         return Ok(found);
     }
     for name in loader_names().iter().filter(|_| around.loader) {
@@ -166,12 +168,16 @@ fn version_of(name: &str) -> Option<Vec<u64>> {
 fn interpreters(around: &Surroundings) -> Vec<PathBuf> {
     let suffix = std::env::consts::EXE_SUFFIX;
     let in_environment = around.environments.iter().flat_map(|e| {
-        [e.join("bin").join("python"), e.join("Scripts").join(format!("python{suffix}")), e.join(format!("python{suffix}"))]
+        [
+            e.join("bin").join("python"),
+            e.join("Scripts").join(format!("python{suffix}")),
+            e.join(format!("python{suffix}")),
+        ]
     });
     let folders: Vec<PathBuf> = around.path.iter().flat_map(std::env::split_paths).collect();
-    let on_path = ["python3", "python"].into_iter().filter_map(|name| {
-        folders.iter().map(|f| f.join(format!("{name}{suffix}"))).find(|p| p.is_file())
-    });
+    let on_path = ["python3", "python"]
+        .into_iter()
+        .filter_map(|name| folders.iter().map(|f| f.join(format!("{name}{suffix}"))).find(|p| p.is_file()));
     let mut list: Vec<PathBuf> = Vec::new();
     for python in in_environment.chain(on_path).filter(|p| p.is_file()) {
         if !list.contains(&python) {
@@ -206,14 +212,23 @@ mod tests {
 
     #[test]
     fn libraries_are_known_by_name() {
-        for name in ["libonnxruntime.so", "libonnxruntime.so.1.31.1", "libonnxruntime.1.20.0.dylib", "onnxruntime.dll"] {
+        for name in [
+            "libonnxruntime.so",
+            "libonnxruntime.so.1.31.1",
+            "libonnxruntime.1.20.0.dylib",
+            "onnxruntime.dll",
+        ] {
             assert!(version_of(name).is_some(), "{name}");
         }
-        for name in ["libonnxruntime_providers_shared.so", "libonnxruntime.so.bak", "onnxruntime.lib", "libm.so.6"] {
+        for name in
+            ["libonnxruntime_providers_shared.so", "libonnxruntime.so.bak", "onnxruntime.lib", "libm.so.6"]
+        {
             assert!(version_of(name).is_none(), "{name}");
         }
         let dir = tempfile::tempdir().unwrap();
-        for name in ["libonnxruntime.so.1.9.0", "libonnxruntime.so.1.31.1", "libonnxruntime_providers_cuda.so"] {
+        for name in
+            ["libonnxruntime.so.1.9.0", "libonnxruntime.so.1.31.1", "libonnxruntime_providers_cuda.so"]
+        {
             fs::write(dir.path().join(name), "").unwrap();
         }
         let found = library_in(dir.path());
@@ -232,7 +247,11 @@ mod tests {
         assert!(error.contains("--ort-lib") && error.contains("no such file"), "{error}");
         let named = Surroundings { variable: Some("/nowhere/x.so".into()), ..around.clone() };
         assert!(first(&named, &mut take).unwrap_err().to_string().contains(VARIABLE));
-        let named = Surroundings { wanted: Some(dir.path().into()), variable: Some("x".into()), ..Surroundings::default() };
+        let named = Surroundings {
+            wanted: Some(dir.path().into()),
+            variable: Some("x".into()),
+            ..Surroundings::default()
+        };
         assert_eq!(first(&named, &mut take).unwrap(), file, "a folder stands for the library in it");
         assert_eq!(first(&around, &mut take).unwrap(), file, "beside the program");
     }
@@ -256,7 +275,8 @@ mod tests {
         };
         assert!(first(&around, &mut take).unwrap().ends_with("capi/libonnxruntime.so.1.9.0"));
         // One that is refused does not end the search.
-        let mut newest = |path: &Path| if path.to_string_lossy().contains("1.9") { refuse(path) } else { take(path) };
+        let mut newest =
+            |path: &Path| if path.to_string_lossy().contains("1.9") { refuse(path) } else { take(path) };
         assert!(first(&around, &mut newest).unwrap().ends_with("capi/libonnxruntime.so.1.31.1"));
         let error = first(&around, &mut refuse).unwrap_err().to_string();
         assert!(error.contains("1.9.0") && error.contains("1.31.1"), "{error}");
@@ -264,7 +284,9 @@ mod tests {
 
     #[test]
     fn where_there_is_nothing_the_places_are_listed() {
-        let error = first(&Surroundings { loader: true, ..Surroundings::default() }, &mut refuse).unwrap_err().to_string();
+        let error = first(&Surroundings { loader: true, ..Surroundings::default() }, &mut refuse)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("onnxruntime") && error.contains("python3"), "{error}");
     }
 }

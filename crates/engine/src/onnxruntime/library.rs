@@ -8,8 +8,8 @@ use ort::environment::Environment;
 use ort::logging::LogLevel;
 
 use super::error::OrtError;
-use super::find::{self, Surroundings};
 use super::ffi;
+use super::find::{self, Surroundings};
 
 /// A loaded ONNX Runtime.
 pub(super) struct Library {
@@ -31,7 +31,9 @@ pub(super) fn open(wanted: Option<&Path>) -> Result<Arc<Library>, OrtError> {
             return Ok(library.clone());
         }
         let (version, path) = find::first(&around, &mut |path| Ok((ffi::probe(path)?, path.to_owned())))?;
-        let same = |a: &Path, b: &Path| a == b || a.canonicalize().ok().is_some_and(|a| Some(a) == b.canonicalize().ok());
+        let same = |a: &Path, b: &Path| {
+            a == b || a.canonicalize().ok().is_some_and(|a| Some(a) == b.canonicalize().ok())
+        };
         return if version == library.version && same(&path, &library.path) {
             Ok(library.clone())
         } else {

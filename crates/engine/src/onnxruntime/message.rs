@@ -72,7 +72,10 @@ mod tests {
             refused_nodes(message, &model).into_iter().map(|u| u.node).collect()
         };
         let all = ["Frobnicate node \"b\"", "Frobnicate node \"y\""];
-        assert_eq!(named("Load model failed:Fatal error: :Frobnicate(13) is not a registered function/op"), all);
+        assert_eq!(
+            named("Load model failed:Fatal error: :Frobnicate(13) is not a registered function/op"),
+            all
+        );
         let message = r#"In Node, ("b", Frobnicate, "", -1) : ("a": tensor(float),) -> ("b",) , Error No Op registered for Frobnicate with domain_version of 13"#;
         assert_eq!(named(message), all);
         let message = "Could not find an implementation for Relu(13) node with name 'a'";

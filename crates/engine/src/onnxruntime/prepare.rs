@@ -98,7 +98,7 @@ pub(super) fn prepare(
     // One session for everything tells whether the model can be loaded, and what its tensors are.
     let (mut built, mut types);
     loop {
-        let plan = segments::plan(&model, &watched, &Types::new(), None)?;
+        let plan = segments::plan(&model, &watched, &Types::new(), &Types::new(), None)?;
         built = plan.segments.iter().map(|s| recipe.build(&s.model)).collect::<Result<Vec<_>, _>>()?;
         types = known_types(&inferred);
         let mut opaque = Vec::new();
@@ -128,7 +128,7 @@ pub(super) fn prepare(
     }
     let known = watched.iter().all(|name| segments::bytes(types.get(name)).is_some());
     let plan = if limit.is_none() || known {
-        let plan = segments::plan(&model, &watched, &types, limit)?;
+        let plan = segments::plan(&model, &watched, &types, &types, limit)?;
         tracing::debug!("{} watched tensors in {} segments", watched.len(), plan.segments.len());
         Some(Arc::new(plan))
     } else {
@@ -152,10 +152,15 @@ fn known_types(model: &Model) -> Types {
 /// Whether anything is quantized, in whatever domain.
 fn has_qdq(graph: &Graph) -> bool {
     let is = |node: &Node| {
-        node.op_type.ends_with("QuantizeLinear") || node.op_type.ends_with("FixNeuron") || node.op_type.contains("QDQ")
+        node.op_type.ends_with("QuantizeLinear")
+            || node.op_type.ends_with("FixNeuron")
+            || node.op_type.contains("QDQ")
     };
     graph.nodes().any(|(_, n)| {
-        is(n) || n.op_type.starts_with("Extended") || n.op_type.starts_with("BFP") || n.subgraphs().any(|(_, g)| has_qdq(g))
+        is(n)
+            || n.op_type.starts_with("Extended")
+            || n.op_type.starts_with("BFP")
+            || n.subgraphs().any(|(_, g)| has_qdq(g))
     })
 }
 

@@ -133,7 +133,9 @@ impl Provider {
             )));
         }
         match self.how() {
-            Some(How::Bare(_) | How::Cpu) if !self.options.is_empty() => Err(self.fail("it takes no options here")),
+            Some(How::Bare(_) | How::Cpu) if !self.options.is_empty() => {
+                Err(self.fail("it takes no options here"))
+            }
             _ if self.options.iter().any(|(k, v)| k.contains('\0') || v.contains('\0')) => {
                 Err(self.fail("one of its options has a zero byte in it"))
             }
@@ -142,7 +144,11 @@ impl Provider {
     }
 
     /// Registers it. Where that fails nothing else takes its place.
-    pub(super) fn register(&self, builder: &mut SessionBuilder, available: &[String]) -> Result<(), OrtError> {
+    pub(super) fn register(
+        &self,
+        builder: &mut SessionBuilder,
+        available: &[String],
+    ) -> Result<(), OrtError> {
         let done = match self.how() {
             Some(How::Cpu) => Ok(()),
             Some(How::Named(name)) => ffi::append_provider(builder, name, &self.options),
@@ -174,7 +180,10 @@ impl FromStr for Provider {
         let (name, list) = text.split_once(':').map_or((text, ""), |(n, l)| (n, l));
         let name = Self::short_name(name.trim());
         if name.is_empty() {
-            return Err(format!("{text:?} names no provider; there are {}", Self::known().collect::<Vec<_>>().join(", ")));
+            return Err(format!(
+                "{text:?} names no provider; there are {}",
+                Self::known().collect::<Vec<_>>().join(", ")
+            ));
         }
         let mut options = BTreeMap::new();
         for option in list.split(';').map(str::trim).filter(|o| !o.is_empty()) {
@@ -217,7 +226,11 @@ mod tests {
     fn every_known_provider_has_names_of_its_own() {
         let all: Vec<String> = KNOWN
             .iter()
-            .flat_map(|(short, other, full, _)| [plain(short), plain(other), plain(full)].into_iter().collect::<std::collections::BTreeSet<_>>())
+            .flat_map(|(short, other, full, _)| {
+                [plain(short), plain(other), plain(full)]
+                    .into_iter()
+                    .collect::<std::collections::BTreeSet<_>>()
+            })
             .filter(|n| !n.is_empty())
             .collect();
         let unique: std::collections::BTreeSet<&String> = all.iter().collect();

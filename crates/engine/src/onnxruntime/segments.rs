@@ -60,11 +60,13 @@ pub(super) fn bytes(ty: Option<&TensorType>) -> Option<u64> {
 
 /// Splits `model` so that the estimated bytes of what a segment is asked for stay within `limit`, as far as single nodes allow.
 ///
-/// A tensor of unknown size counts as much as the largest one of known size.
+/// A tensor of unknown size counts as much as the largest one of known size. `types` hold for every run; `sizes` are types for
+/// estimates only, which may be those of one run.
 pub(super) fn plan(
     model: &Model,
     watched: &[String],
     types: &Types,
+    sizes: &Types,
     limit: Option<u64>,
 ) -> Result<Plan, EngineError> {
     let graph = &model.graph;
@@ -80,8 +82,9 @@ pub(super) fn plan(
         }
     });
     let results: Vec<Source> = results.collect::<Result<_, _>>()?;
-    let made = results.iter().filter_map(|r| if let Source::Made(name) = r { Some(name.as_str()) } else { None });
-    let walk = Walk::new(graph, watched, types, made.collect());
+    let made =
+        results.iter().filter_map(|r| if let Source::Made(name) = r { Some(name.as_str()) } else { None });
+    let walk = Walk::new(graph, watched, (types, sizes), made.collect());
     let ranges = limit.map_or_else(|| vec![0..walk.nodes.len()], |limit| walk.cut(limit));
     let mut segments = Vec::with_capacity(ranges.len());
     let whole = ranges.len() == 1;
@@ -111,6 +114,7 @@ struct Walk<'m> {
     watched: HashMap<&'m str, TensorId>,
     results: BTreeSet<&'m str>,
     types: &'m Types,
+    sizes: &'m Types,
     /// What a tensor of unknown size counts.
     unknown: u64,
 }
@@ -119,7 +123,7 @@ impl<'m> Walk<'m> {
     fn new(
         graph: &'m Graph,
         watched: &'m [String],
-        types: &'m Types,
+        (types, sizes): (&'m Types, &'m Types),
         results: BTreeSet<&'m str>,
     ) -> Self {
         let results: BTreeSet<&'m str> =
@@ -128,7 +132,10 @@ impl<'m> Walk<'m> {
             watched.iter().enumerate().map(|(i, name)| (name.as_str(), TensorId(i))).collect();
         let stays = |node: &Node| {
             !node.is("Constant")
-                || node.outputs.iter().any(|o| watched.contains_key(o.as_str()) || results.contains(o.as_str()))
+                || node
+                    .outputs
+                    .iter()
+                    .any(|o| watched.contains_key(o.as_str()) || results.contains(o.as_str()))
         };
         let nodes: Vec<&Node> = graph.nodes().map(|(_, n)| n).filter(|n| stays(n)).collect();
         let (mut producer, mut last) = (HashMap::new(), HashMap::new());
@@ -145,12 +152,12 @@ impl<'m> Walk<'m> {
             }
         }
         last.extend(results.iter().map(|name| (*name, usize::MAX)));
-        let unknown = producer.keys().filter_map(|name| bytes(types.get(*name))).max().unwrap_or(0);
-        Self { graph, nodes, producer, last, watched, results, types, unknown }
+        let unknown = producer.keys().filter_map(|name| bytes(sizes.get(*name))).max().unwrap_or(0);
+        Self { graph, nodes, producer, last, watched, results, types, sizes, unknown }
     }
 
     fn size(&self, name: &str) -> u64 {
-        bytes(self.types.get(name)).unwrap_or(self.unknown)
+        bytes(self.sizes.get(name)).unwrap_or(self.unknown)
     }
 
     fn outputs(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = &'m str> + '_ {
@@ -249,7 +256,10 @@ impl<'m> Walk<'m> {
         let (mut nodes, mut inputs, mut initializers) = (Vec::new(), IndexMap::new(), IndexMap::new());
         for node in &self.nodes[range.clone()] {
             for name in reads(node) {
-                if own.contains(name.as_str()) || inputs.contains_key(&name) || initializers.contains_key(&name) {
+                if own.contains(name.as_str())
+                    || inputs.contains_key(&name)
+                    || initializers.contains_key(&name)
+                {
                     continue;
                 }
                 if let Some(tensor) = self.graph.initializer(&name) {
@@ -270,7 +280,13 @@ impl<'m> Walk<'m> {
         let outputs = self.leaving(range);
         let named = outputs.iter().map(|o| ValueInfo { name: o.name.clone(), ty: ValueType::Other(None) });
         let names: Vec<String> = inputs.keys().cloned().collect();
-        let graph = Graph::new(&self.graph.name, inputs.into_values().collect(), named.collect(), initializers, nodes);
+        let graph = Graph::new(
+            &self.graph.name,
+            inputs.into_values().collect(),
+            named.collect(),
+            initializers,
+            nodes,
+        );
         let model = Model {
             ir_version: model.ir_version,
             producer_name: model.producer_name.clone(),

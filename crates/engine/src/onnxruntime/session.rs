@@ -37,8 +37,8 @@ impl OrtSession {
         if let Some(plan) = &*plan {
             return Ok(plan.clone());
         }
-        let types = self.types_for(fed)?;
-        let made = Arc::new(segments::plan(&self.model, &self.watched, &types, self.limit)?);
+        let sizes = self.types_for(fed)?;
+        let made = Arc::new(segments::plan(&self.model, &self.watched, &self.types, &sizes, self.limit)?);
         tracing::debug!("{} watched tensors in {} segments", self.watched.len(), made.segments.len());
         *plan = Some(made.clone());
         Ok(made)
@@ -120,8 +120,9 @@ fn inputs<'v>(
 ) -> Result<Vec<(Cow<'v, str>, SessionInputValue<'v>)>, EngineError> {
     let inputs = segment.inputs.iter().map(|name| {
         let value = match (fed.get(name.as_str()), kept.get(name)) {
-            (Some(value), _) => convert::input(value)
-                .map_err(|reason| EngineError::Feed { name: name.clone(), reason })?,
+            (Some(value), _) => {
+                convert::input(value).map_err(|reason| EngineError::Feed { name: name.clone(), reason })?
+            }
             (None, Some(value)) => value.view().into(),
             (None, None) => return Err(EngineError::Graph(format!("tensor {name:?} was not made"))),
         };
@@ -167,8 +168,9 @@ impl Session for OrtSession {
         let plan = self.plan(&values)?;
         let fed: HashMap<&str, &Value> =
             self.inputs().iter().map(|i| i.name.as_str()).zip(values.iter().copied()).collect();
-        let mut lane =
-            self.lanes.take(|| plan.segments.iter().map(|s| self.recipe.build(&s.model)).collect::<Result<_, _>>())?;
+        let mut lane = self
+            .lanes
+            .take(|| plan.segments.iter().map(|s| self.recipe.build(&s.model)).collect::<Result<_, _>>())?;
         let Some(made) = self.walk(&plan, &mut lane, &fed, visit)? else { return Ok(Vec::new()) };
         let results = plan.results.iter().map(|source| match source {
             Source::Feed(i) => Ok(values[*i].clone()),

@@ -163,6 +163,10 @@ pub(super) const fn choice(name: &'static str, choices: &'static [Choice], doc: 
     Row::new(name, ValueType::Choice(choices), doc)
 }
 
+pub(super) const fn text(name: &'static str, doc: &'static str) -> Row {
+    Row::new(name, ValueType::Text, doc)
+}
+
 pub(super) const fn texts(name: &'static str, doc: &'static str) -> Row {
     Row::new(name, ValueType::Texts, doc)
 }

@@ -1,7 +1,7 @@
 //! Samples, statistics, engines, and the run itself.
 
 use super::{CALIBRATE, DATA, ENGINE, EVALUATE, RUN};
-use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, path, texts, yes};
+use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, path, text, texts, yes};
 
 #[rustfmt::skip]
 const PRESETS: &[Choice] = &[
@@ -27,7 +27,9 @@ const PRESETS: &[Choice] = &[
     no("matmul_nbits", &[]), no("uint8_dynamic_quant", &[]),
 ];
 
-const ENGINES: &[Choice] = &[yes("auto", &[]), yes("embedded", &[]), no("ort", &["onnxruntime"])];
+const ENGINES: &[Choice] = &[yes("auto", &[]), yes("embedded", &[]), yes("ort", &["onnxruntime"])];
+
+const FIDELITIES: &[Choice] = &[yes("fake-quant", &[]), yes("deploy", &[])];
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
@@ -41,6 +43,11 @@ pub(super) const ROWS: &[Row] = &[
     bool("skip_bad_samples", "leave out samples that cannot be read, and report them").read_by(DATA),
     int("seed", 0, "seed of random samples").read_by(DATA),
     choice("engine", ENGINES, "what runs the model").read_by(ENGINE),
+    path("ort_lib", "the library of ONNX Runtime").read_by(ENGINE),
+    texts("provider", "execution providers of ONNX Runtime, the first that can run a node does").aka(&["providers", "execution_providers"]).read_by(ENGINE),
+    texts("provider_option", "options of execution providers, as PROVIDER.KEY=VALUE").aka(&["provider_options"]).read_by(ENGINE),
+    choice("fidelity", FIDELITIES, "how ONNX Runtime computes quantized models: as they are defined, or fused to integers").read_by(ENGINE),
+    text("max_memory", "about how much memory ONNX Runtime may use for watched tensors: 512M, 2G").read_by(ENGINE),
     float("min_top1", "fail unless every quantized model has at least this top-1 accuracy, in percent").read_by(EVALUATE),
     float("max_top1_loss", "fail where a quantized model loses more top-1 accuracy than this, in points").read_by(EVALUATE),
     float("min_sqnr", "fail where the mean SQNR of an output is below this, in decibels").read_by(EVALUATE),
@@ -51,7 +58,6 @@ pub(super) const ROWS: &[Row] = &[
     bool("use_random_data", "calibrate on random samples").elsewhere("set data = \"random\""),
     any("random_data_reader_input_shape", "shapes of random samples").elsewhere("use fix_dim or fix_shapes, then data = \"random\""),
     any("random_data_reader_input_data_range", "ranges of random samples"),
-    texts("execution_providers", "where the model runs").fixed("[\"CPUExecutionProvider\"]"),
     bool("calib_optimize_mem", "keep activations on disk").fixed("true"),
     float("calib_moving_average_constant", "weight of the newest sample in moving averages"),
     bool("calib_moving_average", "average the ranges of samples").fixed("false"),
