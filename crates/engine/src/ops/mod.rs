@@ -5,6 +5,7 @@
 
 #![allow(clippy::unnecessary_wraps, reason = "operators have one signature, also those that refuse nothing")]
 
+mod arg;
 mod attributes;
 mod binary;
 mod bits;
@@ -34,6 +35,9 @@ mod reduce;
 mod resize;
 mod resize_axis;
 mod resize_integer;
+mod scan;
+mod scatter;
+mod select;
 mod sequence;
 mod shape;
 mod slice;
@@ -125,6 +129,7 @@ pub(crate) const MICROSOFT: &str = "com.microsoft";
 
 /// One entry a file.
 pub(crate) const FAMILIES: &[&[Op]] = &[
+    arg::OPS,
     binary::OPS,
     binary::mixed::OPS,
     bits::OPS,
@@ -150,6 +155,9 @@ pub(crate) const FAMILIES: &[&[Op]] = &[
     recurrent::OPS,
     reduce::OPS,
     resize::OPS,
+    scan::OPS,
+    scatter::OPS,
+    select::OPS,
     sequence::OPS,
     shape::OPS,
     slice::OPS,

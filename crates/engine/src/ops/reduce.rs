@@ -1,9 +1,12 @@
-//! Reductions.
+//! Reductions to numbers.
+//!
+//! Without elements a sum is 0, a product 1, a maximum −∞, a minimum ∞, a mean NaN.
 
 use shiftwise_graph::Value;
 
 use super::{Cx, Op};
 use crate::args::{Args, Kernel, Outcome, axis_of, results};
+use crate::number::{Number, each_number};
 use crate::pool::Workspace;
 use crate::scalar::{count, slice, value};
 use crate::strided;
@@ -19,8 +22,6 @@ pub(super) const OPS: &[Op] = &[
     Op::float("ReduceSumSquare", compile),
     Op::float("ReduceLogSum", compile),
     Op::float("ReduceLogSumExp", compile),
-    Op::float("ArgMax", arg),
-    Op::float("ArgMin", arg),
 ];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -66,16 +67,15 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         }
         let plan = Reduced::new(args.value(0)?.shape(), axes.as_deref(), keep)?;
         match args.value(0)? {
-            Value::I64(a) => {
-                let out = whole(kind, &plan, slice(a))?;
-                Ok(results![value(&plan.shape, out)?])
+            Value::F32(_) => Ok(results![float(kind, &plan, args, ws)?]),
+            Value::Bool(a) if matches!(kind, Kind::Max | Kind::Min) => {
+                let bytes: Vec<u8> = a.iter().map(|v| u8::from(*v)).collect();
+                match plain(kind, &plan, &bytes, ws)? {
+                    Value::U8(a) => Ok(results![Value::Bool(a.mapv(|v| v != 0))]),
+                    _ => Err("its result is not of its type".into()),
+                }
             }
-            Value::I32(a) => {
-                let wide: Vec<i64> = a.iter().map(|v| i64::from(*v)).collect();
-                let out: Vec<i32> = whole(kind, &plan, &wide)?.into_iter().map(|v| v as i32).collect();
-                Ok(results![value(&plan.shape, out)?])
-            }
-            _ => Ok(results![float(kind, &plan, args, ws)?]),
+            other => each_number!(other, a => plain(kind, &plan, slice(a), ws)).map(|v| results![v]),
         }
     }))
 }
@@ -121,12 +121,9 @@ impl Reduced {
 
 fn float(kind: Kind, plan: &Reduced, args: &Args<'_>, ws: &mut Workspace) -> Outcome<Value> {
     let (x, _) = args.f32(0)?;
-    if plan.each == 0 && matches!(kind, Kind::Max | Kind::Min | Kind::Mean) && plan.results > 0 {
-        return Err("nothing is left to reduce: its input is empty".into());
-    }
     let mut out = ws.floats(count(&plan.shape)?);
     if plan.each == 0 {
-        out.fill(if kind == Kind::Prod { 1.0 } else { 0.0 });
+        out.fill(one(kind, &[])?);
         return Ok(Value::f32(&plan.shape, out));
     }
     match plan.inner {
@@ -218,58 +215,44 @@ fn columns(kind: Kind, x: &[f32], n: usize, inner: usize, out: &mut [f32]) {
     }
 }
 
-fn whole(kind: Kind, plan: &Reduced, x: &[i64]) -> Outcome<Vec<i64>> {
-    let mut turned = vec![0; x.len()];
+/// Sums and products of integers wrap, means and roots are cut off.
+fn plain<T: Number>(kind: Kind, plan: &Reduced, x: &[T], ws: &mut Workspace) -> Outcome<Value> {
+    let mut turned = T::buffer(ws, x.len())?;
     strided::copy(x, 0, &plan.dims, &plan.strides, &mut turned);
-    (0..plan.results)
-        .map(|i| {
-            let row = &turned[i * plan.each..][..plan.each];
-            let sum = row.iter().fold(0i64, |a, b| a.wrapping_add(*b));
-            match kind {
-                Kind::Sum => Ok(sum),
-                Kind::Mean if !row.is_empty() => Ok(sum / row.len() as i64),
-                Kind::Max => row.iter().copied().max().ok_or_else(|| "its input is empty".into()),
-                Kind::Min => row.iter().copied().min().ok_or_else(|| "its input is empty".into()),
-                Kind::Prod => Ok(row.iter().fold(1i64, |a, b| a.wrapping_mul(*b))),
-                Kind::L1 => Ok(row.iter().fold(0i64, |a, b| a.wrapping_add(b.wrapping_abs()))),
-                Kind::SumSquare => Ok(row.iter().fold(0i64, |a, b| a.wrapping_add(b.wrapping_mul(*b)))),
-                _ => Err("it is not supported on integers".into()),
-            }
-        })
-        .collect()
+    let rows = (0..plan.results).map(|i| one(kind, &turned[i * plan.each..][..plan.each]));
+    value(&plan.shape, rows.collect::<Outcome<Vec<T>>>()?)
 }
 
-/// ArgMax and ArgMin.
-fn arg(cx: Cx<'_>) -> Outcome<Kernel> {
-    let (axis, keep) = (cx.int_or("axis", 0), cx.flag("keepdims", true));
-    let (max, last) = (cx.node.op_type == "ArgMax", cx.flag("select_last_index", false));
-    Ok(Box::new(move |args, _| {
-        let (x, shape) = args.f32(0)?;
-        let axis = axis_of(axis, shape.len())?;
-        let (n, inner) = (shape[axis], count(&shape[axis + 1..])?);
-        if n == 0 {
-            return Err("the axis is empty".into());
+fn one<T: Number>(kind: Kind, row: &[T]) -> Outcome<T> {
+    let total = |f: fn(T) -> T| row.iter().fold(T::ZERO, |sum, v| sum.plus(f(*v)));
+    let real = |f: &dyn Fn(f64) -> f64| row.iter().map(|v| f(v.real())).sum::<f64>();
+    let empty = || format!("nothing is left to reduce: its input of {} is empty", std::any::type_name::<T>());
+    Ok(match kind {
+        Kind::Sum => total(|v| v),
+        Kind::L1 => total(T::absolute),
+        Kind::SumSquare => total(|v| v.times(v)),
+        Kind::Prod => row.iter().fold(T::ONE, |product, v| product.times(*v)),
+        Kind::Mean if row.is_empty() && T::FLOAT => T::of(f64::NAN),
+        Kind::Mean => {
+            let n = T::of(row.len() as f64);
+            total(|v| v).over(n).ok_or_else(empty)?
         }
-        let mut to = shape.to_vec();
-        if keep {
-            to[axis] = 1;
-        } else {
-            to.remove(axis);
+        Kind::Max => match row.iter().copied().reduce(T::most) {
+            Some(v) => v,
+            None if T::FLOAT => T::of(f64::NEG_INFINITY),
+            None => return Err(empty()),
+        },
+        Kind::Min => match row.iter().copied().reduce(T::least) {
+            Some(v) => v,
+            None if T::FLOAT => T::of(f64::INFINITY),
+            None => return Err(empty()),
+        },
+        Kind::L2 => T::of(real(&|v| v * v).sqrt()),
+        Kind::LogSum => T::of(real(&|v| v).ln()),
+        Kind::LogSumExp => {
+            let top = row.iter().map(|v| v.real()).fold(f64::NEG_INFINITY, f64::most);
+            let top = if top.is_finite() { top } else { 0.0 };
+            T::of(real(&|v| (v - top).exp()).ln() + top)
         }
-        let mut out = Vec::with_capacity(count(&to)?);
-        for block in x.chunks_exact((n * inner).max(1)) {
-            for i in 0..inner {
-                let mut best = 0;
-                for k in 1..n {
-                    let (v, top) = (block[k * inner + i], block[best * inner + i]);
-                    let better = if max { v > top } else { v < top };
-                    if better || (last && v == top) {
-                        best = k;
-                    }
-                }
-                out.push(best as i64);
-            }
-        }
-        Ok(results![value(&to, out)?])
-    }))
+    })
 }
