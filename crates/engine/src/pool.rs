@@ -51,7 +51,7 @@ impl<T: Copy + Default> Pool<T> {
         }
     }
 
-    fn give(&mut self, buffer: Vec<T>) {
+    pub(crate) fn give(&mut self, buffer: Vec<T>) {
         self.live = self.live.saturating_sub(buffer.len());
         let capacity = buffer.capacity();
         // Sizes shrink from layer to layer, so that one free buffer of each comes to little more than the wavefront.

@@ -25,7 +25,9 @@ fn check(folder: &Path) -> Option<String> {
         Ok(results) => results,
         Err(e) => return Some(e.to_string()),
     };
-    let exact = ["Quantize", "QuantDequant", "Cast"].iter().any(|p| folder.to_string_lossy().contains(p));
+    let exact = ["Quantize", "QuantDequant", "Cast", "QLinear", "Integer"]
+        .iter()
+        .any(|p| folder.to_string_lossy().contains(p));
     for (i, got) in results.iter().enumerate().take(outputs.len()) {
         let want = common::npy(&folder.join(format!("out_{i}.npy")));
         let difference = common::difference(got, &want);
@@ -36,17 +38,27 @@ fn check(folder: &Path) -> Option<String> {
     None
 }
 
-#[test]
-fn operators_agree_with_onnx_runtime() {
+/// Runs the cases of a script, of which there are at least `least`.
+fn agree(script: &str, least: usize) {
     let Some(python) = common::python() else { return };
     let folder = tempfile::tempdir().unwrap();
-    common::oracle(&python, "ops.py", &[folder.path().to_str().unwrap()]);
+    common::oracle(&python, script, &[folder.path().to_str().unwrap()]);
     let mut cases: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
     cases.sort();
-    assert!(cases.len() > 400, "{} cases", cases.len());
+    assert!(cases.len() >= least, "{} cases", cases.len());
     let failures: Vec<String> = cases
         .iter()
         .filter_map(|case| Some(format!("{}: {}", case.file_name()?.display(), check(case)?)))
         .collect();
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
+
+#[test]
+fn operators_agree_with_onnx_runtime() {
+    agree("ops.py", 400);
+}
+
+#[test]
+fn spatial_operators_agree_with_onnx_runtime() {
+    agree("ops_spatial.py", 100);
 }

@@ -3,122 +3,14 @@
 use shiftwise_graph::{Node, Value};
 use shiftwise_kernels::Conv2d;
 
+use super::conv_volume::{self, Channels};
+use super::window::Window;
 use super::{Cx, Op, norm};
 use crate::args::{Args, Kernel, Outcome, Results, results};
 use crate::pool::Workspace;
 use crate::scalar::count;
 
 pub(super) const OPS: &[Op] = &[Op::float("Conv", compile)];
-
-/// How padding is found.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum AutoPad {
-    Explicit,
-    SameUpper,
-    SameLower,
-    Valid,
-}
-
-/// Attributes that convolutions and poolings share.
-#[derive(Clone)]
-pub(super) struct Window {
-    kernel: Option<Vec<usize>>,
-    strides: Option<Vec<usize>>,
-    dilations: Option<Vec<usize>>,
-    pads: Option<Vec<usize>>,
-    pub(super) auto_pad: AutoPad,
-}
-
-/// A window on a plane; one-dimensional data is a plane of height one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Plane {
-    pub(super) size: [usize; 2],
-    pub(super) kernel: [usize; 2],
-    pub(super) stride: [usize; 2],
-    pub(super) dilation: [usize; 2],
-    pub(super) pads: [usize; 4],
-}
-
-impl Window {
-    pub(super) fn parse(cx: Cx<'_>) -> Outcome<Self> {
-        let auto_pad = match cx.text_or("auto_pad", "NOTSET") {
-            "NOTSET" => AutoPad::Explicit,
-            "SAME_UPPER" => AutoPad::SameUpper,
-            "SAME_LOWER" => AutoPad::SameLower,
-            "VALID" => AutoPad::Valid,
-            other => return Err(format!("its attribute auto_pad is {other:?}, which is not valid")),
-        };
-        let window = Self {
-            kernel: cx.sizes("kernel_shape", 1)?,
-            strides: cx.sizes("strides", 1)?,
-            dilations: cx.sizes("dilations", 1)?,
-            pads: cx.sizes("pads", 0)?,
-            auto_pad,
-        };
-        if window.kernel.as_ref().is_some_and(|k| k.len() > 2) {
-            return Err("only one and two spatial dimensions are supported".into());
-        }
-        Ok(window)
-    }
-
-    /// The window on images of `spatial` size; `kernel` is what a weight says of its size.
-    pub(super) fn on(&self, spatial: &[usize], kernel: Option<&[usize]>) -> Outcome<Plane> {
-        let rank = spatial.len();
-        if !(1..=2).contains(&rank) {
-            return Err(format!("only one and two spatial dimensions are supported, not {rank}"));
-        }
-        let kernel = match (kernel, &self.kernel) {
-            (Some(w), Some(k)) if w != k.as_slice() => {
-                return Err(format!("its kernel_shape {k:?} is not that of its weight, {w:?}"));
-            }
-            (Some(w), _) => w,
-            (None, Some(k)) => k,
-            (None, None) => return Err("it has no attribute kernel_shape".into()),
-        };
-        if kernel.contains(&0) {
-            return Err(format!("a kernel of size {kernel:?} has no elements"));
-        }
-        let pair = |values: Option<&[usize]>, default: usize, what: &str| match values {
-            None => Ok([default; 2]),
-            Some([w]) if rank == 1 => Ok([default, *w]),
-            Some([h, w]) if rank == 2 => Ok([*h, *w]),
-            Some(other) => Err(format!("its {what} {other:?} do not fit {rank} spatial dimensions")),
-        };
-        let mut plane = Plane {
-            size: if rank == 1 { [1, spatial[0]] } else { [spatial[0], spatial[1]] },
-            kernel: pair(Some(kernel), 1, "kernel sizes")?,
-            stride: pair(self.strides.as_deref(), 1, "strides")?,
-            dilation: pair(self.dilations.as_deref(), 1, "dilations")?,
-            pads: [0; 4],
-        };
-        plane.pads = match (self.auto_pad, self.pads.as_deref()) {
-            (AutoPad::Explicit, None) | (AutoPad::Valid, _) => [0; 4],
-            (AutoPad::Explicit, Some([left, right])) if rank == 1 => [0, *left, 0, *right],
-            (AutoPad::Explicit, Some([t, l, b, r])) if rank == 2 => [*t, *l, *b, *r],
-            (AutoPad::Explicit, Some(other)) => {
-                return Err(format!("its pads {other:?} do not fit {rank} spatial dimensions"));
-            }
-            (same, _) => plane.same(same == AutoPad::SameUpper),
-        };
-        Ok(plane)
-    }
-}
-
-impl Plane {
-    /// The padding with which the output is the input over the stride, rounded up; an odd pixel goes to the end with
-    /// `upper`.
-    fn same(&self, upper: bool) -> [usize; 4] {
-        let mut pads = [0; 4];
-        for a in 0..2 {
-            let out = self.size[a].div_ceil(self.stride[a]);
-            let needed = out.saturating_sub(1) * self.stride[a] + self.dilation[a] * (self.kernel[a] - 1) + 1;
-            let total = needed.saturating_sub(self.size[a]);
-            let begin = if upper { total / 2 } else { total - total / 2 };
-            (pads[a], pads[a + 2]) = (begin, total - begin);
-        }
-        pads
-    }
-}
 
 /// Elementwise work after a convolution, while its result is in the cache.
 struct Tail {
@@ -215,7 +107,25 @@ fn run(
     {
         return Err(format!("a bias of {} elements does not fit {c_out} output channels", b.len()));
     }
-    let plane = window.on(spatial, Some(kernel))?;
+    let span = window.span(spatial, Some(kernel))?;
+    let Some(plane) = span.plane() else {
+        let volume = span.volume(span.outputs(false)?);
+        let shape = span.shape([batch, c_out], volume.out);
+        let mut out = ws.floats(count(&shape)?);
+        let channels = Channels { batch, c_in, c_out, groups };
+        conv_volume::forward(channels, &volume, [x, weight], bias, &mut out, ws);
+        let limits = tail.limit.range(args)?;
+        let (scale, shift) = match tail.normalise {
+            Some((at, epsilon)) => norm::factors(args, at, c_out, epsilon)?,
+            None => (Vec::new(), Vec::new()),
+        };
+        if tail.normalise.is_some() {
+            norm::affine_in_place(&mut out, volume.output_len(), &scale, &shift, limits);
+        } else if let Some((lo, hi)) = limits {
+            norm::clamp_in_place(&mut out, lo, hi);
+        }
+        return Ok(results![Value::f32(&shape, out)]);
+    };
     let conv = Conv2d {
         batch,
         c_in,

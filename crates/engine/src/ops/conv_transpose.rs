@@ -2,8 +2,10 @@
 
 use shiftwise_graph::Value;
 use shiftwise_kernels::ConvTranspose2d;
+use shiftwise_kernels::volume::Volume;
 
-use super::conv::{AutoPad, Window};
+use super::conv_volume::{self, Channels};
+use super::window::{AutoPad, Span, Window};
 use super::{Cx, Op};
 use crate::args::{Args, Kernel, Outcome, Results, results};
 use crate::pool::Workspace;
@@ -48,12 +50,30 @@ fn run(op: &Transposed, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Resu
     if bias.is_some_and(|b| b.len() != c_out) {
         return Err(format!("its bias does not have {c_out} elements"));
     }
-    let plane = op.window.on(spatial, Some(kernel))?;
-    let output_padding = match op.output_padding.as_slice() {
-        [] => [0, 0],
-        [w] if rank == 1 => [0, *w],
-        [h, w] if rank == 2 => [*h, *w],
-        other => return Err(format!("its output_padding {other:?} does not fit {rank} spatial dimensions")),
+    let mut span = op.window.span(spatial, Some(kernel))?;
+    let triple = |values: &[usize], default: usize, what: &str| match values {
+        v if v.len() == rank => {
+            let mut all = [default; 3];
+            all[3 - rank..].copy_from_slice(v);
+            Ok(all)
+        }
+        other => Err(format!("its {what} {other:?} does not fit {rank} spatial dimensions")),
+    };
+    let extra = match op.output_padding.as_slice() {
+        [] => [0; 3],
+        v => triple(v, 0, "output_padding")?,
+    };
+    // Some exporters put the batch and the channels before the size.
+    let wanted = op.output_shape.as_deref().map(|v| if v.len() == rank + 2 { &v[2..] } else { v });
+    let wanted = wanted.map(|v| triple(v, 1, "output_shape")).transpose()?;
+    let size = fit(&mut span, extra, wanted, op.window.auto_pad)?;
+    let shape = span.shape([batch, c_out], size);
+    let mut out = ws.floats(count(&shape)?);
+    let Some(plane) = span.plane() else {
+        let channels = Channels { batch, c_in, c_out, groups: op.groups };
+        let adjoint = Volume { size, out: span.size, ..span.volume(span.size) };
+        conv_volume::transposed(channels, &adjoint, [x, weight], bias, &mut out, ws);
+        return Ok(results![Value::f32(&shape, out)]);
     };
     let mut conv = ConvTranspose2d {
         batch,
@@ -66,37 +86,52 @@ fn run(op: &Transposed, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Resu
         stride: plane.stride,
         dilation: plane.dilation,
         pads: plane.pads,
-        output_padding,
+        output_padding: [0, 0],
     };
-    pad_for_size(op, &mut conv, rank)?;
-    let [oh, ow] = conv.output_hw();
-    let shape: Vec<usize> = if rank == 1 { vec![batch, c_out, ow] } else { vec![batch, c_out, oh, ow] };
-    let mut out = ws.floats(count(&shape)?);
-    conv.forward(x, weight, bias, &mut out, &mut ws.kernels);
+    // What the size has beyond the result of the taps is at the end.
+    for a in [1, 2] {
+        let taps = span.stride[a] * span.size[a].saturating_sub(1) + span.reach(a);
+        conv.output_padding[a - 1] = (size[a] + span.begin[a] + span.end[a]).saturating_sub(taps);
+    }
+    if conv.output_hw() == [size[1], size[2]] {
+        conv.forward(x, weight, bias, &mut out, &mut ws.kernels);
+    } else if !x.is_empty() {
+        return Err(format!("its output cannot have the size {size:?}"));
+    } else {
+        // The size of an empty input follows from the attributes.
+        let pixels = (size[1] * size[2]).max(1);
+        let planes = out.chunks_exact_mut(pixels).enumerate();
+        planes.for_each(|(i, plane)| plane.fill(bias.map_or(0.0, |b| b[i % c_out])));
+    }
     Ok(results![Value::f32(&shape, out)])
 }
 
-/// Finds the padding from a wanted output size: the one given, or input times stride with automatic padding.
-fn pad_for_size(op: &Transposed, conv: &mut ConvTranspose2d, rank: usize) -> Outcome<()> {
-    let same = matches!(op.window.auto_pad, AutoPad::SameUpper | AutoPad::SameLower);
-    let wanted = match op.output_shape.as_deref() {
-        Some([w]) if rank == 1 => [1, *w],
-        Some([h, w]) if rank == 2 => [*h, *w],
-        Some(other) => {
-            return Err(format!("its output_shape {other:?} does not fit {rank} spatial dimensions"));
-        }
-        None if same => [conv.h * conv.stride[0], conv.w * conv.stride[1]],
-        None => return Ok(()),
-    };
-    conv.pads = [0; 4];
-    let full = conv.output_hw();
-    for a in 0..2 {
-        let total = full[a]
-            .checked_sub(wanted[a])
-            .ok_or_else(|| format!("its output cannot be as large as {wanted:?}; it reaches {full:?}"))?;
+/// The size of the result. Where a size is wanted, by output_shape or as input times stride with automatic padding, the
+/// padding follows from it.
+fn fit(
+    span: &mut Span,
+    extra: [usize; 3],
+    wanted: Option<[usize; 3]>,
+    auto_pad: AutoPad,
+) -> Outcome<[usize; 3]> {
+    let same = matches!(auto_pad, AutoPad::SameUpper | AutoPad::SameLower);
+    let mut size = [0; 3];
+    for a in 0..3 {
+        let full = (span.stride[a] * span.size[a].saturating_sub(1))
+            .checked_add(extra[a] + span.reach(a))
+            .ok_or("its size overflows")?;
+        let wanted = wanted.map(|w| w[a]).or(same.then(|| span.size[a] * span.stride[a]));
+        let Some(wanted) = wanted else {
+            let cut = span.begin[a] + span.end[a];
+            size[a] =
+                full.checked_sub(cut).ok_or_else(|| format!("its pads cut {cut} from a result of {full}"))?;
+            continue;
+        };
+        let total = full.saturating_sub(wanted);
         // The odd pixel is cut at the end with SAME_UPPER, at the beginning otherwise.
-        let begin = if op.window.auto_pad == AutoPad::SameUpper { total / 2 } else { total - total / 2 };
-        (conv.pads[a], conv.pads[a + 2]) = (begin, total - begin);
+        span.begin[a] = if auto_pad == AutoPad::SameUpper { total / 2 } else { total - total / 2 };
+        span.end[a] = total - span.begin[a];
+        size[a] = wanted;
     }
-    Ok(())
+    Ok(size)
 }

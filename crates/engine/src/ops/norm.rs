@@ -1,16 +1,16 @@
 //! Normalisations.
 
 use shiftwise_graph::Value;
-use shiftwise_kernels::norm::{batch_norm_affine, instance_norm, layer_norm, per_channel_affine};
+use shiftwise_kernels::norm::{batch_norm_affine, instance_norm, per_channel_affine};
 
 use super::{Cx, Op};
-use crate::args::{Args, Kernel, Outcome, axis_of, results};
-use crate::scalar::count;
+use crate::args::{Args, Kernel, Outcome, Results, axis_of, results};
+use crate::pool::Workspace;
+use crate::scalar::{Scalar, count, slice, value};
 
 pub(super) const OPS: &[Op] = &[
     Op::float("BatchNormalization", batch),
     Op::float("InstanceNormalization", instance),
-    Op::float("LayerNormalization", layer),
     Op::float("LpNormalization", lp),
 ];
 
@@ -92,13 +92,18 @@ pub(super) fn affine_in_place(
         match limits {
             None => plane.iter_mut().for_each(|v| *v = *v * a + b),
             Some((lo, hi)) => {
-                for v in plane {
-                    let y = *v * a + b;
-                    let y = if lo > y { lo } else { y };
-                    *v = if hi < y { hi } else { y };
-                }
+                plane.iter_mut().for_each(|v| *v = *v * a + b);
+                clamp_in_place(plane, lo, hi);
             }
         }
+    }
+}
+
+/// Limits values; NaN stays NaN.
+pub(super) fn clamp_in_place(x: &mut [f32], lo: f32, hi: f32) {
+    for v in x {
+        let y = if lo > *v { lo } else { *v };
+        *v = if hi < y { hi } else { y };
     }
 }
 
@@ -117,50 +122,40 @@ fn instance(cx: Cx<'_>) -> Outcome<Kernel> {
     }))
 }
 
-fn layer(cx: Cx<'_>) -> Outcome<Kernel> {
-    let (axis, epsilon) = (cx.int_or("axis", -1), cx.float_or("epsilon", 1e-5));
-    if cx.node.outputs.iter().skip(1).any(|o| !o.is_empty()) {
-        return Err("its outputs Mean and InvStdDev are not supported".into());
-    }
-    Ok(Box::new(move |args, ws| {
-        let (x, shape) = args.f32(0)?;
-        let columns = count(&shape[axis_of(axis, shape.len())?..])?;
-        let (gamma, _) = args.f32(1)?;
-        let beta = args.optional_f32(2)?;
-        if gamma.len() != columns || beta.is_some_and(|b| b.len() != columns) {
-            return Err(format!(
-                "its parameters do not have {columns} elements, one for each normalised one"
-            ));
-        }
-        let mut out = ws.floats(x.len());
-        layer_norm(x, gamma, beta, epsilon, &mut out);
-        Ok(results![Value::f32(shape, out)])
-    }))
-}
-
 /// LpNormalization: each row along an axis divided by its norm; a row of zeros stays zeros.
 fn lp(cx: Cx<'_>) -> Outcome<Kernel> {
     let (axis, p) = (cx.int_or("axis", -1), cx.int_or("p", 2));
     if p != 1 && p != 2 {
         return Err(format!("its attribute p is {p}; 1 and 2 are defined"));
     }
-    Ok(Box::new(move |args, ws| {
-        let (x, shape) = args.f32(0)?;
-        let axis = axis_of(axis, shape.len())?;
-        let (n, inner) = (shape[axis], count(&shape[axis + 1..])?);
-        let mut out = ws.floats(x.len());
-        let block = (n * inner).max(1);
-        for (x, out) in x.chunks_exact(block).zip(out.chunks_exact_mut(block)) {
-            for i in 0..inner {
-                let row = x[i..].iter().step_by(inner).map(|v| f64::from(*v));
-                let norm =
-                    if p == 1 { row.map(f64::abs).sum() } else { row.map(|v| v * v).sum::<f64>().sqrt() }
-                        as f32;
-                for (o, v) in out[i..].iter_mut().step_by(inner).zip(x[i..].iter().step_by(inner)) {
-                    *o = if norm == 0.0 { 0.0 } else { v / norm };
-                }
+    Ok(Box::new(move |args, ws| match args.value(0)? {
+        Value::F32(a) => divided(slice(a), a.shape(), axis, p, |v| v as f32, ws),
+        Value::F64(a) => divided(slice(a), a.shape(), axis, p, |v| v, ws),
+        other => Err(format!("input 0 is {}, which this operator does not take", other.dtype())),
+    }))
+}
+
+fn divided<T: Scalar + Into<f64>>(
+    x: &[T],
+    shape: &[usize],
+    axis: i64,
+    p: i64,
+    narrow: fn(f64) -> T,
+    ws: &mut Workspace,
+) -> Outcome<Results> {
+    let axis = axis_of(axis, shape.len())?;
+    let (n, inner) = (shape[axis], count(&shape[axis + 1..])?);
+    let mut out = T::buffer(ws, x.len())?;
+    let block = (n * inner).max(1);
+    for (x, out) in x.chunks_exact(block).zip(out.chunks_exact_mut(block)) {
+        for i in 0..inner {
+            let row = || x[i..].iter().step_by(inner).map(|v| (*v).into());
+            let norm: f64 =
+                if p == 1 { row().map(f64::abs).sum() } else { row().map(|v| v * v).sum::<f64>().sqrt() };
+            for (o, v) in out[i..].iter_mut().step_by(inner).zip(row()) {
+                *o = narrow(if norm == 0.0 { 0.0 } else { v / norm });
             }
         }
-        Ok(results![Value::f32(shape, out)])
-    }))
+    }
+    Ok(results![value(shape, out)?])
 }

@@ -1,5 +1,6 @@
 //! Pad: with a constant, the edge, or a reflection.
 
+use half::{bf16, f16};
 use shiftwise_graph::Value;
 
 use super::{Cx, Op};
@@ -8,7 +9,7 @@ use crate::pool::Workspace;
 use crate::scalar::{Scalar, count, each_type, slice, value};
 use crate::strided;
 
-pub(super) const OPS: &[Op] = &[Op::any("Pad", compile)];
+pub(super) const OPS: &[Op] = &[Op::any("Pad", compile), Op::any("CenterCropPad", center)];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
@@ -39,6 +40,27 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         let fill = if fixed.is_some() { Some(Value::f32(&[], vec![fill])) } else { None };
         let fill = fill.as_ref().or(args.get(2));
         each_type!(args.value(0)?, a => padded(slice(a), a.shape(), mode, &pads, fill, ws))
+            .map(|v| results![v])
+    }))
+}
+
+/// CenterCropPad: crops or pads axes to a size, the same on both sides; an odd element goes to the end.
+fn center(cx: Cx<'_>) -> Outcome<Kernel> {
+    let axes = cx.ints("axes");
+    Ok(Box::new(move |args, ws| {
+        let shape = args.value(0)?.shape();
+        let sizes = args.ints(1)?;
+        let named = axes.as_ref().map_or(shape.len(), |a| a.len());
+        if sizes.len() != named || sizes.iter().any(|s| !(0..1 << 32).contains(s)) {
+            return Err(format!("its sizes {sizes:?} do not fit {named} axes"));
+        }
+        let mut pads = vec![(0, 0); shape.len()];
+        for (i, size) in sizes.iter().enumerate() {
+            let axis = axis_of(axes.as_ref().map_or(i as i64, |a| a[i]), shape.len())?;
+            let more = size - shape[axis] as i64;
+            pads[axis] = (more / 2, more - more / 2);
+        }
+        each_type!(args.value(0)?, a => padded(slice(a), a.shape(), Mode::Constant, &pads, None, ws))
             .map(|v| results![v])
     }))
 }
@@ -82,7 +104,7 @@ fn padded<T: Scalar>(
         .iter()
         .zip(&to)
         .zip(pads)
-        .map(|((n, m), (begin, _))| (0..*m as i64).map(|i| source(i - begin, *n as i64, mode)).collect())
+        .map(|((n, m), pads)| (0..*m as i64).map(|i| source(i, *n as i64, *pads, mode)).collect())
         .collect::<Outcome<Vec<Vec<Option<usize>>>>>()?;
     let Some((last, outer)) = tables.split_last() else {
         out.copy_from_slice(from);
@@ -125,10 +147,14 @@ fn padded<T: Scalar>(
     value(&to, out)
 }
 
-/// Where the element at `i` comes from on an axis of `n`; `None` is the constant.
-fn source(i: i64, n: i64, mode: Mode) -> Outcome<Option<usize>> {
+/// Where element `i` of the result comes from on an axis of `n`, which is first cropped, then padded; `None` is the
+/// constant.
+fn source(i: i64, n: i64, (begin, end): (i64, i64), mode: Mode) -> Outcome<Option<usize>> {
+    let (low, high) = ((-begin).clamp(0, n), n + end.clamp(-n, 0));
+    let n = (high - low).max(0);
+    let i = i - begin - low;
     if (0..n).contains(&i) {
-        return Ok(Some(i as usize));
+        return Ok(Some((low + i) as usize));
     }
     if mode == Mode::Constant {
         return Ok(None);
@@ -136,16 +162,18 @@ fn source(i: i64, n: i64, mode: Mode) -> Outcome<Option<usize>> {
     if n == 0 {
         return Err("an empty axis cannot be padded from itself".into());
     }
-    Ok(Some(match mode {
-        Mode::Edge | Mode::Constant => i.clamp(0, n - 1),
-        Mode::Wrap => i.rem_euclid(n),
-        Mode::Reflect if n == 1 => 0,
-        Mode::Reflect => {
-            let period = 2 * (n - 1);
-            let i = i.rem_euclid(period);
-            i.min(period - i)
-        }
-    } as usize))
+    Ok(Some(
+        (low + match mode {
+            Mode::Edge | Mode::Constant => i.clamp(0, n - 1),
+            Mode::Wrap => i.rem_euclid(n),
+            Mode::Reflect if n == 1 => 0,
+            Mode::Reflect => {
+                let period = 2 * (n - 1);
+                let i = i.rem_euclid(period);
+                i.min(period - i)
+            }
+        }) as usize,
+    ))
 }
 
 /// The constant, in the type of the data.
@@ -158,9 +186,17 @@ fn fill_of<T: Scalar>(fill: Option<&Value>) -> Outcome<T> {
         // The attribute of old opsets is a float, whatever the data is.
         Err(other) => match other.downcast::<f32>() {
             Ok(zero) if *zero == 0.0 => Ok(T::default()),
+            Ok(v) => float_as(*v).ok_or_else(|| "its constant is not of the type of its data".into()),
             _ => Err("its constant is not of the type of its data".into()),
         },
     }
+}
+
+/// The constant of an attribute, as a number of another float type.
+fn float_as<T: Scalar>(v: f32) -> Option<T> {
+    let candidates: [Box<dyn std::any::Any>; 3] =
+        [Box::new(f64::from(v)), Box::new(f16::from_f32(v)), Box::new(bf16::from_f32(v))];
+    candidates.into_iter().find_map(|c| c.downcast::<T>().ok()).map(|v| *v)
 }
 
 #[cfg(test)]

@@ -1,42 +1,39 @@
-//! Resize and Upsample: nearest and linear.
-//!
-//! An axis at a time: each place of the result has a coordinate on the input's axis, and takes the nearest element or
-//! blends the two around it. Cubic interpolation, antialiasing and cropping are refused.
+//! Resize and Upsample, an axis at a time.
 
 use shiftwise_graph::Value;
 
+use super::resize_axis::{Axis, Blend, Coordinate, Filter, Nearest};
+use super::resize_integer::{self, Integer};
 use super::{Cx, Op};
-use crate::args::{Args, Kernel, Outcome, Results, axis_of, results};
+use crate::args::{Args, Ints, Kernel, Outcome, Results, axis_of, results};
 use crate::pool::Workspace;
-use crate::scalar::count;
+use crate::scalar::{Scalar, count, each_type, slice, value};
 
 pub(super) const OPS: &[Op] = &[Op::float("Resize", compile), Op::float("Upsample", compile)];
 
 #[derive(Clone, Copy)]
-enum Coordinate {
-    HalfPixel,
-    HalfPixelSymmetric,
-    PytorchHalfPixel,
-    AlignCorners,
-    Asymmetric,
-    TfHalfPixelForNn,
+enum Mode {
+    Nearest(Nearest),
+    Blend(Filter),
 }
 
-#[derive(Clone, Copy)]
-enum Nearest {
-    /// What was done before there was a choice: up where the axis shrinks, down where it grows.
-    Simple,
-    RoundPreferFloor,
-    RoundPreferCeil,
-    Floor,
-    Ceil,
+/// What becomes of the proportions of an image that is to have a certain size.
+#[derive(Clone, Copy, PartialEq)]
+enum Aspect {
+    Stretch,
+    NotLarger,
+    NotSmaller,
 }
 
 struct Resize {
-    linear: bool,
+    mode: Mode,
+    antialias: bool,
+    exclude_outside: bool,
     coordinate: Coordinate,
-    nearest: Nearest,
-    axes: Option<crate::args::Ints>,
+    aspect: Aspect,
+    /// What stands where a crop reaches out of the input.
+    extrapolation: f32,
+    axes: Option<Ints>,
     scales: Sizes,
 }
 
@@ -48,12 +45,7 @@ enum Sizes {
 }
 
 fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
-    let refuse = |what: &str| Err(format!("{what} is not supported"));
-    let linear = match cx.text_or("mode", "nearest") {
-        "nearest" => false,
-        "linear" | "bilinear" => true,
-        other => return refuse(&format!("mode {other:?}")),
-    };
+    let refuse = |what: &str| Err(format!("{what} is not defined"));
     // Before opset 11 there was one way.
     let old = cx.opset < 11 || cx.node.op_type == "Upsample";
     let coordinate = match cx.text_or("coordinate_transformation_mode", "half_pixel") {
@@ -64,6 +56,7 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         "align_corners" => Coordinate::AlignCorners,
         "asymmetric" => Coordinate::Asymmetric,
         "tf_half_pixel_for_nn" => Coordinate::TfHalfPixelForNn,
+        "tf_crop_and_resize" => Coordinate::TfCropAndResize,
         other => return refuse(&format!("coordinate_transformation_mode {other:?}")),
     };
     let nearest = match cx.text_or("nearest_mode", "round_prefer_floor") {
@@ -74,11 +67,21 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         "ceil" => Nearest::Ceil,
         other => return refuse(&format!("nearest_mode {other:?}")),
     };
-    if cx.flag("antialias", false) {
-        return refuse("antialias");
-    }
-    if cx.text_or("keep_aspect_ratio_policy", "stretch") != "stretch" {
-        return refuse("keep_aspect_ratio_policy other than stretch");
+    let mode = match cx.text_or("mode", "nearest") {
+        "nearest" => Mode::Nearest(nearest),
+        "linear" | "bilinear" => Mode::Blend(Filter::Linear),
+        "cubic" => Mode::Blend(Filter::Cubic(cx.float_or("cubic_coeff_a", -0.75))),
+        other => return refuse(&format!("mode {other:?}")),
+    };
+    let aspect = match cx.text_or("keep_aspect_ratio_policy", "stretch") {
+        "stretch" => Aspect::Stretch,
+        "not_larger" => Aspect::NotLarger,
+        "not_smaller" => Aspect::NotSmaller,
+        other => return refuse(&format!("keep_aspect_ratio_policy {other:?}")),
+    };
+    let antialias = cx.flag("antialias", false);
+    if antialias && matches!(mode, Mode::Nearest(_)) {
+        return refuse("antialias with mode nearest");
     }
     let scales = match cx.node.attributes.get("scales") {
         Some(shiftwise_graph::Attribute::Floats(v)) if cx.node.inputs.len() == 1 => {
@@ -87,153 +90,244 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         _ if old => Sizes::Inputs(1, None),
         _ => Sizes::Inputs(2, Some(3)),
     };
-    let op = Resize { linear, coordinate, nearest, axes: cx.ints("axes"), scales };
+    let op = Resize {
+        mode,
+        antialias,
+        exclude_outside: cx.flag("exclude_outside", false),
+        coordinate,
+        aspect,
+        extrapolation: cx.float_or("extrapolation_value", 0.0),
+        axes: cx.ints("axes"),
+        scales,
+    };
     Ok(Box::new(move |args, ws| run(&op, args, ws)))
 }
 
-/// Size and scale of the result along every axis.
-fn target(op: &Resize, args: &Args<'_>, shape: &[usize]) -> Outcome<Vec<(usize, f32)>> {
-    let axes: Vec<usize> = match &op.axes {
+/// What becomes of every axis.
+fn target(op: &Resize, args: &Args<'_>, shape: &[usize]) -> Outcome<Vec<Axis>> {
+    let named: Vec<usize> = match &op.axes {
         Some(axes) => axes.iter().map(|a| axis_of(*a, shape.len())).collect::<Outcome<_>>()?,
         None => (0..shape.len()).collect(),
     };
-    let mut all: Vec<(usize, f32)> = shape.iter().map(|n| (*n, 1.0)).collect();
+    let whole = |n: &usize| Axis { from: *n, to: *n, scale: 1.0, part: [0.0, 1.0] };
+    let mut all: Vec<Axis> = shape.iter().map(whole).collect();
     let (scales, sizes) = match &op.scales {
-        Sizes::Attribute(v) => (v.clone(), None),
+        Sizes::Attribute(v) => (v.as_slice(), None),
         Sizes::Inputs(scales, sizes) => {
-            let given = args.optional_f32(*scales)?.unwrap_or(&[]).to_vec();
             let sizes = sizes.map_or(Ok(None), |i| args.optional_ints(i))?.filter(|s| !s.is_empty());
-            (given, sizes)
+            (args.optional_f32(*scales)?.unwrap_or(&[]), sizes)
         }
     };
     let length = sizes.as_ref().map_or(scales.len(), |s| s.len());
-    if length != axes.len() {
-        return Err(format!("{length} scales or sizes do not fit {} axes", axes.len()));
+    if length != named.len() {
+        return Err(format!("{length} scales or sizes do not fit {} axes", named.len()));
     }
-    for (i, axis) in axes.into_iter().enumerate() {
-        let n = shape[axis];
-        all[axis] = if let Some(sizes) = &sizes {
-            let m = usize::try_from(sizes[i]).map_err(|_| format!("a size of {} is not valid", sizes[i]))?;
-            (m, if n == 0 { 1.0 } else { m as f32 / n as f32 })
+    if op.coordinate == Coordinate::TfCropAndResize {
+        let parts = args.optional_f32(1)?.unwrap_or(&[]);
+        if parts.len() != 2 * named.len() {
+            return Err(format!("its roi has {} elements for {} axes", parts.len(), named.len()));
+        }
+        let ends = &parts[named.len()..];
+        named.iter().zip(parts).zip(ends).for_each(|((axis, start), end)| all[*axis].part = [*start, *end]);
+    }
+    for (i, place) in named.iter().enumerate() {
+        let axis = &mut all[*place];
+        let n = axis.from as f32;
+        if let Some(sizes) = &sizes {
+            let wrong = || format!("a size of {} is not valid", sizes[i]);
+            axis.to = usize::try_from(sizes[i]).ok().filter(|m| *m < 1 << 40).ok_or_else(wrong)?;
+            axis.scale = if axis.from == 0 { 1.0 } else { axis.to as f32 / n };
         } else {
-            let m = (n as f32 * scales[i]).floor();
-            if !(scales[i] > 0.0 && m < 1e9) {
-                return Err(format!("a scale of {} is not valid", scales[i]));
+            axis.scale = scales[i];
+            // Of the whole axis, also where only a part is resized.
+            let m = (n * axis.scale).floor();
+            if !(axis.scale > 0.0 && (0.0..1e9).contains(&m)) {
+                return Err(format!("a scale of {} is not valid", axis.scale));
             }
-            (m as usize, scales[i])
+            axis.to = m as usize;
+        }
+    }
+    if sizes.is_some() && op.aspect != Aspect::Stretch {
+        let scales = named.iter().map(|axis| all[*axis].scale);
+        let scale = match op.aspect {
+            Aspect::NotLarger => scales.fold(f32::INFINITY, f32::min),
+            _ => scales.fold(0.0, f32::max),
         };
+        for axis in named {
+            all[axis].scale = scale;
+            all[axis].to = (scale * all[axis].from as f32).round() as usize;
+        }
     }
     Ok(all)
 }
 
 fn run(op: &Resize, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Results> {
-    let (x, shape) = args.f32(0)?;
-    let target = target(op, args, shape)?;
-    let to: Vec<usize> = target.iter().map(|(m, _)| *m).collect();
+    let x = args.value(0)?;
+    let shape = x.shape().to_vec();
+    let axes = target(op, args, &shape)?;
+    let to: Vec<usize> = axes.iter().map(|a| a.to).collect();
     count(&to)?;
-    if x.is_empty() && to.iter().all(|m| *m > 0) {
+    if to == shape {
+        return args.take_or_copy(0, ws).map(|v| results![v]);
+    }
+    if x.is_empty() && !to.contains(&0) {
         return Err("an empty input cannot be resized".into());
     }
-    let mut now = shape.to_vec();
-    let mut held: Option<Vec<f32>> = None;
-    // The last axis first: rows are then copied whole.
-    for axis in (0..shape.len()).rev() {
-        let (m, scale) = target[axis];
-        if (m == now[axis] && scale == 1.0) || to.contains(&0) {
+    let mut result = match (op.mode, x) {
+        (Mode::Nearest(nearest), x) => each_type!(x, a => {
+            let out = gathered(op, nearest, slice(a), &axes, ws)?;
+            value(&to, out)?
+        }),
+        (Mode::Blend(filter), Value::F32(a)) => Value::f32(&to, blended(op, filter, slice(a), &axes, ws)?),
+        (Mode::Blend(filter), Value::U8(a)) => value(&to, integers(op, filter, slice(a), &axes, ws)?)?,
+        (Mode::Blend(filter), Value::I8(a)) => value(&to, integers(op, filter, slice(a), &axes, ws)?)?,
+        (Mode::Blend(filter), Value::I32(a)) => value(&to, integers(op, filter, slice(a), &axes, ws)?)?,
+        (_, other) => return Err(format!("interpolation of {} is not supported", other.dtype())),
+    };
+    if op.coordinate == Coordinate::TfCropAndResize {
+        extrapolate(op, &axes, &mut result)?;
+    }
+    Ok(results![result])
+}
+
+/// Whether an axis is left as it is.
+fn is_kept(axis: &Axis) -> bool {
+    axis.from == axis.to && axis.scale == 1.0
+}
+
+/// Calls `step` for every axis that changes, the last first, so that rows are then copied whole: with the axis, its
+/// number of elements and that of the axes within it.
+fn along<T: Scalar>(
+    x: &[T],
+    axes: &[Axis],
+    kept: impl Fn(&Axis) -> bool,
+    mut step: impl FnMut(&Axis, &[T], [usize; 2], &mut [T]),
+    ws: &mut Workspace,
+) -> Outcome<Vec<T>> {
+    if axes.iter().any(|a| a.to == 0) {
+        return Ok(Vec::new());
+    }
+    let mut now: Vec<usize> = axes.iter().map(|a| a.from).collect();
+    let mut held: Option<Vec<T>> = None;
+    for (i, axis) in axes.iter().enumerate().rev() {
+        if kept(axis) {
             continue;
         }
-        let inner = count(&now[axis + 1..])?;
-        let outer = count(&now[..axis])?;
-        let mut out = ws.floats(outer * m * inner);
-        let places: Vec<f32> = (0..m).map(|i| op.coordinate.of(i, now[axis], m, scale)).collect();
-        along(op, held.as_deref().unwrap_or(x), &places, scale, [now[axis], inner], &mut out);
-        now[axis] = m;
+        let (outer, inner) = (count(&now[..i])?, count(&now[i + 1..])?);
+        let mut out = T::buffer(ws, count(&[outer, axis.to, inner])?)?;
+        step(axis, held.as_deref().unwrap_or(x), [axis.from, inner], &mut out);
+        now[i] = axis.to;
         if let Some(old) = held.replace(out) {
-            ws.recycle_floats(old);
+            T::pool(ws).give(old);
         }
     }
-    let out = match held {
-        _ if to.contains(&0) => Vec::new(),
-        Some(out) => out,
-        None => {
-            let mut out = ws.floats(x.len());
-            out.copy_from_slice(x);
-            out
-        }
-    };
-    Ok(results![Value::f32(&to, out)])
+    Ok(held.unwrap_or_else(|| x.to_vec()))
 }
 
-impl Coordinate {
-    /// The place on an axis of `n` that element `i` of `m` comes from.
-    fn of(self, i: usize, n: usize, m: usize, scale: f32) -> f32 {
-        let x = i as f32;
-        match self {
-            Self::HalfPixel => (x + 0.5) / scale - 0.5,
-            Self::HalfPixelSymmetric => {
-                let adjustment = m as f32 / (scale * n as f32);
-                let offset = n as f32 / 2.0 * (1.0 - adjustment);
-                offset + (x + 0.5) / scale - 0.5
-            }
-            Self::PytorchHalfPixel if m > 1 => (x + 0.5) / scale - 0.5,
-            Self::PytorchHalfPixel => 0.0,
-            Self::AlignCorners if m > 1 => x * (n as f32 - 1.0) / (m as f32 - 1.0),
-            Self::AlignCorners => 0.0,
-            Self::Asymmetric => x / scale,
-            Self::TfHalfPixelForNn => (x + 0.5) / scale,
-        }
-    }
-}
-
-impl Nearest {
-    fn of(self, x: f32, n: usize, scale: f32) -> usize {
-        let rounded = match self {
-            Self::Simple => {
-                if scale < 1.0 {
-                    x.ceil()
-                } else {
-                    x.floor()
-                }
-            }
-            Self::RoundPreferFloor => (x - 0.5).ceil(),
-            Self::RoundPreferCeil => (x + 0.5).floor(),
-            Self::Floor => x.floor(),
-            Self::Ceil => x.ceil(),
-        };
-        rounded.clamp(0.0, n as f32 - 1.0) as usize
-    }
-}
-
-/// Resizes the middle of `[outer, n, inner]` to the given places.
-fn along(op: &Resize, x: &[f32], places: &[f32], scale: f32, [n, inner]: [usize; 2], out: &mut [f32]) {
-    let (from, to) = (n * inner, places.len() * inner);
-    if !op.linear {
-        let table: Vec<usize> = places.iter().map(|p| op.nearest.of(*p, n, scale)).collect();
-        for (x, out) in x.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
+fn gathered<T: Scalar>(
+    op: &Resize,
+    nearest: Nearest,
+    x: &[T],
+    axes: &[Axis],
+    ws: &mut Workspace,
+) -> Outcome<Vec<T>> {
+    let step = |axis: &Axis, x: &[T], [n, inner]: [usize; 2], out: &mut [T]| {
+        let places = op.coordinate.all(axis);
+        let table: Vec<usize> = places.iter().map(|p| nearest.of(*p, axis)).collect();
+        for (x, out) in x.chunks_exact(n * inner).zip(out.chunks_exact_mut(table.len() * inner)) {
             if inner == 1 {
                 out.iter_mut().zip(&table).for_each(|(o, i)| *o = x[*i]);
             } else {
-                for (i, out) in table.iter().zip(out.chunks_exact_mut(inner)) {
-                    out.copy_from_slice(&x[i * inner..][..inner]);
-                }
+                let rows = table.iter().zip(out.chunks_exact_mut(inner));
+                rows.for_each(|(i, out)| out.copy_from_slice(&x[i * inner..][..inner]));
             }
         }
-        return;
+    };
+    along(x, axes, is_kept, step, ws)
+}
+
+fn blend(op: &Resize, filter: Filter, axis: &Axis) -> Blend {
+    let places = op.coordinate.all(axis);
+    match filter {
+        _ if op.antialias => Blend::antialias(&places, axis, filter, op.exclude_outside),
+        Filter::Linear => Blend::linear(&places, axis.from),
+        Filter::Cubic(a) => Blend::cubic(&places, axis.from, a, op.exclude_outside),
     }
-    let table: Vec<(usize, usize, f32)> = places
+}
+
+fn blended(op: &Resize, filter: Filter, x: &[f32], axes: &[Axis], ws: &mut Workspace) -> Outcome<Vec<f32>> {
+    let kept = |axis: &Axis| is_kept(axis) || (op.antialias && axis.from == axis.to);
+    let step = |axis: &Axis, x: &[f32], sizes: [usize; 2], out: &mut [f32]| {
+        blend(op, filter, axis).apply(x, sizes, out);
+    };
+    along(x, axes, kept, step, ws)
+}
+
+fn integers<T: Integer>(
+    op: &Resize,
+    filter: Filter,
+    x: &[T],
+    axes: &[Axis],
+    ws: &mut Workspace,
+) -> Outcome<Vec<T>> {
+    if op.antialias {
+        let step = |axis: &Axis, x: &[T], sizes: [usize; 2], out: &mut [T]| {
+            resize_integer::antialias(&blend(op, filter, axis), x, sizes, out);
+        };
+        return along(x, axes, |axis| axis.from == axis.to, step, ws);
+    }
+    if matches!(filter, Filter::Cubic(_)) {
+        return Err("cubic interpolation of integers is not defined".into());
+    }
+    let (shape, to): (Vec<usize>, Vec<usize>) = axes.iter().map(|a| (a.from, a.to)).unzip();
+    if to.contains(&0) {
+        return Ok(Vec::new());
+    }
+    if let [n, h, w, c] = axes
+        && is_kept(n)
+        && !is_kept(h)
+        && is_kept(c)
+        && T::BYTE
+        && op.coordinate != Coordinate::TfCropAndResize
+    {
+        let places = [op.coordinate.all(h), op.coordinate.all(w)];
+        return resize_integer::fixed_linear(x, &shape, &to, &places, ws);
+    }
+    // Images and volumes are blended along all of their axes, also those that keep their size.
+    let spatial = if axes.len().is_multiple_of(2) { 2 } else { 3 };
+    let first = if axes.iter().rev().skip(spatial).all(is_kept) { axes.len().saturating_sub(spatial) } else { 0 };
+    let blends: Vec<_> = axes
         .iter()
-        .map(|p| {
-            let p = p.clamp(0.0, n as f32 - 1.0);
-            let low = p as usize;
-            (low, (low + 1).min(n - 1), p - low as f32)
-        })
+        .enumerate()
+        .map(|(i, a)| (i >= first || !is_kept(a)).then(|| blend(op, filter, a)))
         .collect();
-    for (x, out) in x.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
-        for ((low, high, t), out) in table.iter().zip(out.chunks_exact_mut(inner)) {
-            let (a, b) = (&x[low * inner..][..inner], &x[high * inner..][..inner]);
-            for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
-                *o = a * (1.0 - t) + b * t;
+    resize_integer::linear(x, &shape, &to, &blends, ws)
+}
+
+/// Puts the extrapolation value where any axis was read outside the input.
+fn extrapolate(op: &Resize, axes: &[Axis], result: &mut Value) -> Outcome<()> {
+    let to: Vec<usize> = axes.iter().map(|a| a.to).collect();
+    for (i, axis) in axes.iter().enumerate() {
+        let inner = count(&to[i + 1..])?;
+        for (k, p) in op.coordinate.all(axis).into_iter().enumerate() {
+            if p >= 0.0 && p <= axis.from as f32 - 1.0 {
+                continue;
             }
+            macro_rules! fill {
+                ($($variant:ident $ty:ty),*) => {
+                    match result {
+                        $(Value::$variant(a) => {
+                            let Some(out) = a.as_slice_mut() else { return Ok(()) };
+                            for block in out.chunks_exact_mut((axis.to * inner).max(1)) {
+                                block[k * inner..][..inner].fill(op.extrapolation as $ty);
+                            }
+                        })*
+                        other => return Err(format!("extrapolation of {} is not supported", other.dtype())),
+                    }
+                };
+            }
+            fill!(F32 f32, F64 f64, I32 i32, I64 i64, I8 i8, U8 u8);
         }
     }
+    Ok(())
 }
