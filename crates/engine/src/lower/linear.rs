@@ -11,9 +11,6 @@ use super::emit::{Emit, op};
 use super::scope::Scope;
 use super::{linear_domain, needs_opset};
 
-/// Quotients beyond this saturate in any 32-bit type, whatever the zero point.
-const BEYOND: f32 = (1_u64 << 40) as f32;
-
 pub(super) fn quantize(scope: &Scope<'_>, emit: &mut Emit<'_>) -> Result<(), String> {
     let (x, scale) = (emit.input(0)?, emit.input(1)?);
     let zero = emit.node.input(2);
@@ -26,7 +23,7 @@ pub(super) fn quantize(scope: &Scope<'_>, emit: &mut Emit<'_>) -> Result<(), Str
             standard(scope, emit, "QuantizeLinear", dtype, zero);
         }
         DataType::Int32 => wide_quantize(scope, emit, dtype, i32::MIN.into(), i32::MAX.into())?,
-        DataType::Uint32 => wide_quantize(scope, emit, dtype, 0, u32::MAX.into())?,
+        DataType::Uint32 => wide_quantize(scope, emit, dtype, 0.0, u32::MAX.into())?,
         DataType::Float16 => {
             let limited = clip(scope, emit, x, -65504.0, 65504.0);
             let limited = emit.step("limited", limited);
@@ -126,35 +123,39 @@ fn standard(scope: &Scope<'_>, emit: &mut Emit<'_>, name: &str, dtype: DataType,
     emit.last(result);
 }
 
-/// Quantization to 32 bits, in float32 up to the rounded quotient and then in int64.
+/// Quantization to 32 bits: in float32 up to the rounded quotient, and then in double, where the sum is exact wherever
+/// it is not clipped. Not in int64, of which ONNX Runtime 1.31 compares only the lower halves in Min, Max and Clip.
 fn wide_quantize(
     scope: &Scope<'_>,
     emit: &mut Emit<'_>,
     dtype: DataType,
-    lo: i64,
-    hi: i64,
+    lo: f64,
+    hi: f64,
 ) -> Result<(), String> {
-    needs_opset(scope.model, 12, "quantization to 32 bits")?;
+    needs_opset(scope.model, 11, "quantization to 32 bits")?;
     let x = emit.input(0)?;
     let scale = placed(scope, emit, emit.input(1)?, "scale", x, DataType::Float)?;
     let quotient = emit.step("quotient", op("Div", &[x, &scale]));
     let rounded = emit.step("rounded", op("Round", &[&quotient]));
     let nan = emit.step("nan", op("IsNaN", &[&rounded]));
-    let lowest = emit.constant("lowest", Tensor::f32(&[], &[-BEYOND]));
+    let lowest = emit.constant("lowest", Tensor::f32(&[], &[f32::NEG_INFINITY]));
     let number = emit.step("number", op("Where", &[&nan, &lowest, &rounded]));
-    let limited = clip(scope, emit, &number, -BEYOND, BEYOND);
-    let limited = emit.step("limited", limited);
-    let mut q = emit.step("integer", cast(&limited, DataType::Int64));
+    let mut q = emit.step("widened", cast(&number, DataType::Double));
     if let Some(zero) = emit.node.input(2) {
-        let zero = placed(scope, emit, zero, "zero", x, DataType::Int64)?;
+        let zero = placed(scope, emit, zero, "zero", x, DataType::Double)?;
         q = emit.step("shifted", op("Add", &[&q, &zero]));
     }
-    let lo = emit.constant("min", Tensor::i64(&[], &[lo]));
-    let hi = emit.constant("max", Tensor::i64(&[], &[hi]));
+    let lo = emit.constant("min", double(lo)?);
+    let hi = emit.constant("max", double(hi)?);
     let q = emit.step("at_least", op("Max", &[&q, &lo]));
     let q = emit.step("at_most", op("Min", &[&q, &hi]));
     emit.last(cast(&q, dtype));
     Ok(())
+}
+
+fn double(value: f64) -> Result<Tensor, String> {
+    let bytes = value.to_le_bytes().to_vec();
+    Tensor::from_raw(DataType::Double, Vec::new(), bytes.into()).map_err(|e| e.to_string())
 }
 
 /// A scale or zero point as `dtype`, of a shape that broadcasts to `x` along the node's axis.

@@ -93,6 +93,11 @@ pub(crate) fn watch<'w>(model: &Model, lowered: &Model, watch: &'w Watch) -> Cow
     Cow::Owned(Watch::Named(outputs.collect()))
 }
 
+/// Whether a node is one of these operators.
+pub(crate) fn is_custom(node: &Node) -> bool {
+    rewrite_of(node).is_some()
+}
+
 fn rewrite_of(node: &Node) -> Option<Rewrite> {
     let found = REWRITES.iter().find(|(domain, op, _)| node.op_type == *op && node.domain == *domain);
     found.map(|(.., rewrite)| *rewrite)
@@ -105,7 +110,7 @@ fn rewrite_in(scope: &Scope<'_>, node: &Node) -> Option<Rewrite> {
 }
 
 fn has_custom(graph: &Graph) -> bool {
-    graph.nodes().any(|(_, n)| rewrite_of(n).is_some() || n.subgraphs().any(|(_, g)| has_custom(g)))
+    graph.nodes().any(|(_, n)| is_custom(n) || n.subgraphs().any(|(_, g)| has_custom(g)))
 }
 
 /// One run over a model.

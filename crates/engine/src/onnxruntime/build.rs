@@ -10,6 +10,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use shiftwise_graph::{Encoded, Model, Weights};
 use tempfile::TempDir;
 
+use super::custom;
 use super::error::OrtError;
 use super::library::Library;
 use super::message::refused_nodes;
@@ -49,6 +50,10 @@ impl Recipe {
     /// Makes a session. Models go there in memory, or through a temporary folder where that is not possible.
     pub(super) fn build(&self, model: &Model) -> Result<Built, EngineError> {
         let mut builder = self.builder()?;
+        if custom::stands_in(&model.graph) {
+            let operators = custom::custom_operators().map_err(|e| self.fail(e))?;
+            builder = builder.with_operators(operators).map_err(|e| self.fail(e))?;
+        }
         let encoded = model.encode(&self.weights).map_err(|e| EngineError::Graph(e.to_string()))?;
         let refused = |e: ort::Error| {
             let message = e.to_string();

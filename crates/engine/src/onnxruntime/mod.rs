@@ -5,6 +5,7 @@
 
 mod build;
 mod convert;
+mod custom;
 mod error;
 mod ffi;
 mod find;

@@ -1,6 +1,5 @@
 //! Makes a model ready to run.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
 use shiftwise_graph::{Graph, Model, Node, Weights, infer_shapes};
@@ -10,8 +9,8 @@ use super::error::OrtError;
 use super::pool::Pool;
 use super::segments::{self, Types};
 use super::session::OrtSession;
-use super::{Fidelity, OnnxRuntime, Provider, convert};
-use crate::{Engine, EngineError, PrepareOptions, Session, Unsupported, Watch};
+use super::{Fidelity, OnnxRuntime, Provider, convert, custom};
+use crate::{Engine, EngineError, PrepareOptions, Session, Unsupported, Watch, lower};
 
 /// Domains whose operators are part of ONNX Runtime. Which of them a library has, it says itself when it loads a model.
 const DOMAINS: &[&str] = &[
@@ -28,23 +27,18 @@ const DOMAINS: &[&str] = &[
     "org.pytorch.aten",
 ];
 
-/// The model with operators of this product replaced by standard ones, so that any engine computes them.
-fn lowered(model: &Model) -> Result<Cow<'_, Model>, EngineError> {
-    Ok(Cow::Borrowed(model))
-}
-
 /// Nodes of domains that ONNX Runtime does not have.
 pub(super) fn unsupported(model: &Model) -> Vec<Unsupported> {
-    let model = lowered(model).unwrap_or(Cow::Borrowed(model));
+    let (lowered, refused) = lower::lower(model);
     let mut found = Vec::new();
-    foreign(&model.graph, &model, &mut found);
-    found
+    foreign(&lowered.graph, &lowered, &mut found);
+    lower::explain(found, refused)
 }
 
 fn foreign(graph: &Graph, model: &Model, found: &mut Vec<Unsupported>) {
     for (_, node) in graph.nodes() {
         let defined = || model.functions.iter().any(|f| f.name == node.op_type && f.domain == node.domain);
-        if !DOMAINS.contains(&node.domain.as_str()) && !defined() {
+        if !DOMAINS.contains(&node.domain.as_str()) && !custom::is_custom(node) && !defined() {
             found.push(Unsupported {
                 node: node.label(),
                 op: format!("{}.{}", node.domain, node.op_type),
@@ -81,7 +75,9 @@ pub(super) fn prepare(
     }
     // As it was given: lowering hides what is quantized.
     let exact = engine.fidelity == Fidelity::FakeQuant && (watching || has_qdq(&model.graph));
-    let model = lowered(model)?.into_owned();
+    let (lowered, _) = lower::lower(model);
+    let watch = lower::watch(model, &lowered, &options.watch).into_owned();
+    let model = lowered.into_owned();
     let recipe = Recipe {
         library: engine.library.clone(),
         providers: engine.providers.clone(),
@@ -94,7 +90,7 @@ pub(super) fn prepare(
     // ONNX Runtime gets the types that the model declares, and infers the others itself.
     let mut inferred = model.clone();
     infer_shapes(&mut inferred);
-    let mut watched = watched(&model, &options.watch)?;
+    let mut watched = watched(&model, &watch)?;
     // One session for everything tells whether the model can be loaded, and what its tensors are.
     let (mut built, mut types);
     loop {
@@ -156,12 +152,7 @@ fn has_qdq(graph: &Graph) -> bool {
             || node.op_type.ends_with("FixNeuron")
             || node.op_type.contains("QDQ")
     };
-    graph.nodes().any(|(_, n)| {
-        is(n)
-            || n.op_type.starts_with("Extended")
-            || n.op_type.starts_with("BFP")
-            || n.subgraphs().any(|(_, g)| has_qdq(g))
-    })
+    graph.nodes().any(|(_, n)| is(n) || lower::is_custom(n) || n.subgraphs().any(|(_, g)| has_qdq(g)))
 }
 
 /// The watched names, in the order of the nodes that make them.
