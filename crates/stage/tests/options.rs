@@ -24,7 +24,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("nodes_to_exclude", "nodes_to_exclude"),
     ("optimize_model", "optimize_model"),
     ("use_external_data_format", "use_external_data_format"),
-    ("execution_providers", "execution_providers"),
+    ("execution_providers", "provider"),
     ("enable_dpu", "enable_npu_cnn"),
     ("enable_npu_cnn", "enable_npu_cnn"),
     ("enable_ipu_cnn", "enable_npu_cnn"),
@@ -192,7 +192,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("TensorQuantOverrides", "tensor_quant_overrides"),
     ("SpecificTensorPrecision", "specific_tensor_precision"),
     ("MixedPrecisionTensor", "mixed_precision_tensor"),
-    ("ExecutionProviders", "execution_providers"),
+    ("ExecutionProviders", "provider"),
     ("TmpDir", "tmp_dir"),
     ("UserCustomOpLibPath", "user_custom_op_lib_path"),
     ("EncryptionAlgorithm", "encryption_algorithm"),
@@ -418,8 +418,8 @@ fn messages_name_option_place_and_remedy() {
     error: failed to read --set "force": it has no `=`
     help: write it as --set name=value
     "#);
-    insta::assert_snapshot!(refused("engine = 'ort'", &[]), @r#"
-    error: failed to read option `engine` (run.toml:1): "ort" is known, but not implemented in this version
-    help: this version has engine = "auto" or "embedded"
+    insta::assert_snapshot!(refused("engine = 'onnx'", &[]), @r#"
+    error: failed to read option `engine` (run.toml:1): there is no "onnx"
+    help: did you mean "auto" or "embedded" or "ort"?
     "#);
 }
