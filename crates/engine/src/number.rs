@@ -1,5 +1,7 @@
 //! Arithmetic seen generically, with the results that ONNX Runtime gives: integers wrap, floats follow IEEE 754.
 
+use shiftwise_kernels::matmul::{MatRef, matmul};
+
 use crate::scalar::Scalar;
 
 /// An element type with arithmetic.
@@ -24,6 +26,11 @@ pub(crate) trait Number: Scalar {
     /// The nearest value of this type; integers are cut off.
     fn of(real: f64) -> Self;
 
+    /// `out = a b` of row-major matrices, where there is a kernel for this type; `[k, n]` is the shape of the right one.
+    fn product(_a: &[Self], _b: &[Self], _right: [usize; 2], _out: &mut [Self]) -> bool {
+        false
+    }
+
     /// The smaller one, NaN where either is.
     fn least(self, other: Self) -> Self {
         if self.is_nan() || self < other { self } else { other }
@@ -36,7 +43,7 @@ pub(crate) trait Number: Scalar {
 }
 
 macro_rules! floats {
-    ($($ty:ty)*) => {
+    ($($ty:ty { $($product:tt)* })*) => {
         $(impl Number for $ty {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -92,6 +99,8 @@ macro_rules! floats {
             fn of(real: f64) -> Self {
                 real as Self
             }
+
+            $($product)*
         })*
     };
 }
@@ -150,7 +159,18 @@ macro_rules! integers {
     };
 }
 
-floats!(f32 f64);
+floats! {
+    f32 {
+        fn product(a: &[Self], b: &[Self], [k, n]: [usize; 2], out: &mut [Self]) -> bool {
+            let Some(m) = out.len().checked_div(n) else { return false };
+            if k > 0 {
+                matmul(m, k, n, MatRef::row_major(a, k), MatRef::row_major(b, n), out, 1.0, 0.0);
+            }
+            k > 0
+        }
+    }
+    f64 {}
+}
 integers! {
     i64, i64::wrapping_abs, i64::signum;
     i32, i32::wrapping_abs, i32::signum;

@@ -31,9 +31,7 @@ fn through<T: Number>(a: &ndarray::ArrayD<T>, f: impl Fn(f64) -> f64) -> Value {
 
 /// A kernel that maps every float.
 fn mapped(f: impl Fn(f64) -> f64 + Send + Sync + 'static) -> Kernel {
-    Box::new(move |args, _| {
-        each_real!(args.value(0)?, a => Ok(results![through(a, &f)]))
-    })
+    Box::new(move |args, _| each_real!(args.value(0)?, a => Ok(results![through(a, &f)])))
 }
 
 fn trigonometric(cx: Cx<'_>) -> Outcome<Kernel> {
@@ -78,7 +76,5 @@ fn shrink(cx: Cx<'_>) -> Outcome<Kernel> {
             0.0
         }
     };
-    Ok(Box::new(move |args, _| {
-        each_number!(args.value(0)?, a => Ok(results![through(a, &f)]))
-    }))
+    Ok(Box::new(move |args, _| each_number!(args.value(0)?, a => Ok(results![through(a, &f)]))))
 }

@@ -1,14 +1,20 @@
 //! Constants and what is made from nothing but numbers.
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::ArrayD;
 use shiftwise_graph::{Attribute, Value};
 
-use super::{Cx, Op};
+use super::{Cx, Op, cast};
 use crate::args::{Kernel, Outcome, results};
+use crate::number::{Number, each_number};
 use crate::scalar::{Scalar, count, each_type};
 
-pub(super) const OPS: &[Op] =
-    &[Op::any("Constant", constant), Op::any("ConstantOfShape", constant_of_shape), Op::any("Range", range)];
+pub(super) const OPS: &[Op] = &[
+    Op::any("Constant", constant),
+    Op::any("ConstantOfShape", constant_of_shape),
+    Op::float("Range", range),
+    Op::any("EyeLike", eye_like),
+    Op::any("Trilu", trilu),
+];
 
 fn constant(cx: Cx<'_>) -> Outcome<Kernel> {
     let attribute = cx.node.attributes.iter().next().ok_or("it has no value")?;
@@ -46,24 +52,68 @@ fn constant_of_shape(cx: Cx<'_>) -> Outcome<Kernel> {
 }
 
 fn range(_: Cx<'_>) -> Outcome<Kernel> {
-    macro_rules! steps {
-        ($variant:ident, $ty:ty, $($v:expr),*) => {{
-            let [start, limit, delta] = [$($v.first().copied().ok_or("a limit is empty")?),*];
-            let steps = ((limit as f64 - start as f64) / delta as f64).ceil();
-            // NaN, from a step of zero, is refused too.
-            if steps.is_nan() || steps > 1e9 {
-                return Err(format!("from {start} to {limit} by {delta} are too many elements"));
-            }
-            let n = steps.max(0.0) as usize;
-            let elements: Vec<$ty> = (0..n).map(|i| start + i as $ty * delta).collect();
-            let array = ArrayD::from_shape_vec(IxDyn(&[n]), elements).map_err(|e| e.to_string())?;
-            Ok(results![Value::$variant(array)])
-        }};
+    Ok(Box::new(|args, _| {
+        let (limit, delta) = (args.value(1)?, args.value(2)?);
+        each_number!(args.value(0)?, a => steps(a, limit, delta)).map(|v| results![v])
+    }))
+}
+
+fn steps<T: Number>(start: &ArrayD<T>, limit: &Value, delta: &Value) -> Outcome<Value> {
+    let one = |a: Option<&ArrayD<T>>| {
+        a.and_then(|a| a.first().copied()).ok_or("its start, limit and delta are not single values of one type")
+    };
+    let (start, limit, delta) = (one(Some(start))?, one(T::array_of(limit))?, one(T::array_of(delta))?);
+    let n = ((limit.real() - start.real()) / delta.real()).ceil();
+    // NaN, from a step of zero, is refused too.
+    if n.is_nan() || n > 1e9 {
+        let (start, limit, delta) = (start.real(), limit.real(), delta.real());
+        return Err(format!("from {start} to {limit} by {delta} are too many elements"));
     }
-    Ok(Box::new(|args, _| match (args.value(0)?, args.value(1)?, args.value(2)?) {
-        (Value::F32(a), Value::F32(b), Value::F32(c)) => steps!(F32, f32, a, b, c),
-        (Value::I64(a), Value::I64(b), Value::I64(c)) => steps!(I64, i64, a, b, c),
-        (Value::I32(a), Value::I32(b), Value::I32(c)) => steps!(I32, i32, a, b, c),
-        (other, _, _) => Err(format!("a range of {} is not supported", other.dtype())),
+    let n = n.max(0.0) as usize;
+    let elements = (0..n).map(|i| start.plus(T::of(i as f64).times(delta)));
+    crate::scalar::value(&[n], elements.collect())
+}
+
+/// Ones on a diagonal, zeros elsewhere.
+fn eye_like(cx: Cx<'_>) -> Outcome<Kernel> {
+    let (dtype, k) = (cx.dtype("dtype")?, cx.int_or("k", 0));
+    if dtype.is_some_and(|d| !cast::is_supported(d)) {
+        return Err("its dtype is not supported".into());
+    }
+    Ok(Box::new(move |args, ws| {
+        let like = args.value(0)?;
+        let &[rows, cols] = like.shape() else {
+            return Err(format!("its input has shape {:?}, which is not a matrix", like.shape()));
+        };
+        let mut ones = vec![0u8; count(&[rows, cols])?];
+        for row in 0..rows {
+            let column = usize::try_from((row as i64).saturating_add(k)).ok().filter(|c| *c < cols);
+            if let Some(column) = column {
+                ones[row * cols + column] = 1;
+            }
+        }
+        let ones = crate::scalar::value(&[rows, cols], ones)?;
+        Ok(results![cast::cast(&ones, dtype.unwrap_or(like.dtype()), ws)?])
+    }))
+}
+
+/// The part of a matrix on one side of a diagonal, zeros elsewhere.
+fn trilu(cx: Cx<'_>) -> Outcome<Kernel> {
+    let upper = cx.flag("upper", true);
+    Ok(Box::new(move |args, ws| {
+        let k = args.optional_ints(1)?.and_then(|k| k.first().copied()).unwrap_or(0);
+        let &[.., rows, cols] = args.value(0)?.shape() else { return Err("its input is not a matrix".into()) };
+        let mut value = args.take_or_copy(0, ws)?;
+        each_type!(&mut value, a => {
+            let zero = Default::default();
+            for (i, v) in a.iter_mut().enumerate() {
+                let (row, column) = ((i / cols % rows) as i64, (i % cols) as i64);
+                let diagonal = row.saturating_add(k);
+                if if upper { column < diagonal } else { column > diagonal } {
+                    *v = zero;
+                }
+            }
+        });
+        Ok(results![value])
     }))
 }

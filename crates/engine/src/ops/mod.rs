@@ -16,12 +16,16 @@ mod control;
 mod conv;
 mod conv_transpose;
 mod conv_volume;
+mod det;
+mod einsum;
 mod functions;
 mod generate;
 mod grid;
 mod index;
+mod layer_norm;
 mod layout;
 mod logic;
+mod loss;
 mod matmul;
 mod norm;
 mod norm_group;
@@ -30,6 +34,7 @@ mod pairs;
 mod pool;
 mod pool_max;
 mod quantize;
+mod random;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -40,6 +45,7 @@ mod scatter;
 mod select;
 mod sequence;
 mod shape;
+mod signal;
 mod slice;
 mod softmax;
 mod split;
@@ -139,12 +145,16 @@ pub(crate) const FAMILIES: &[&[Op]] = &[
     control::OPS,
     conv::OPS,
     conv_transpose::OPS,
+    det::OPS,
+    einsum::OPS,
     functions::OPS,
     generate::OPS,
     grid::OPS,
     index::OPS,
+    layer_norm::OPS,
     layout::OPS,
     logic::OPS,
+    loss::OPS,
     matmul::OPS,
     norm::OPS,
     norm_group::OPS,
@@ -152,6 +162,7 @@ pub(crate) const FAMILIES: &[&[Op]] = &[
     pool::OPS,
     pool_max::OPS,
     quantize::OPS,
+    random::OPS,
     recurrent::OPS,
     reduce::OPS,
     resize::OPS,
@@ -160,6 +171,8 @@ pub(crate) const FAMILIES: &[&[Op]] = &[
     select::OPS,
     sequence::OPS,
     shape::OPS,
+    signal::OPS,
+    signal::WINDOWS,
     slice::OPS,
     softmax::OPS,
     split::OPS,

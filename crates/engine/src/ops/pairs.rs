@@ -10,8 +10,8 @@ use crate::scalar::{Scalar, count, slice, value};
 
 /// The shape that two tensors broadcast to.
 pub(super) fn common_shape(a: &[usize], b: &[usize]) -> Outcome<Vec<usize>> {
-    let shape = broadcast_shape(a, b)
-        .ok_or_else(|| format!("values of shapes {a:?} and {b:?} do not broadcast"))?;
+    let shape =
+        broadcast_shape(a, b).ok_or_else(|| format!("values of shapes {a:?} and {b:?} do not broadcast"))?;
     count(&shape)?;
     Ok(shape)
 }

@@ -5,7 +5,7 @@ use shiftwise_kernels::softmax::{log_softmax_in_place, softmax_in_place};
 
 use super::{Cx, Op};
 use crate::args::{Kernel, Outcome, axis_of, results};
-use crate::scalar::count;
+use crate::scalar::{count, slice, value};
 use crate::strided;
 
 pub(super) const OPS: &[Op] = &[Op::float("Softmax", compile), Op::float("LogSoftmax", compile)];
@@ -14,13 +14,17 @@ pub(super) const OPS: &[Op] = &[Op::float("Softmax", compile), Op::float("LogSof
 fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     let flat = cx.opset < 13;
     let axis = cx.int_or("axis", if flat { 1 } else { -1 });
-    let rows = if cx.node.op_type == "Softmax" { softmax_in_place } else { log_softmax_in_place };
+    let log = cx.node.op_type == "LogSoftmax";
+    let rows = if !log { softmax_in_place } else { log_softmax_in_place };
     Ok(Box::new(move |args, ws| {
-        let (x, shape) = args.f32(0)?;
-        let shape = shape.to_vec();
+        let shape = args.value(0)?.shape().to_vec();
         let axis = if flat && axis == shape.len() as i64 { shape.len() } else { axis_of(axis, shape.len())? };
         let inner = if flat { 1 } else { count(&shape[axis + 1..])? };
         let columns = if flat { count(&shape[axis..])? } else { shape[axis] };
+        if let Value::F64(a) = args.value(0)? {
+            return Ok(results![value(&shape, exactly(slice(a), columns, inner, log))?]);
+        }
+        let (x, _) = args.f32(0)?;
         if x.is_empty() {
             return Ok(results![Value::f32(&shape, Vec::new())]);
         }
@@ -44,4 +48,20 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         ws.recycle_floats(turned);
         Ok(results![Value::f32(&shape, out)])
     }))
+}
+
+/// In double precision, of rows of `columns` elements that stand `inner` apart.
+fn exactly(x: &[f64], columns: usize, inner: usize, log: bool) -> Vec<f64> {
+    let mut out = x.to_vec();
+    for block in out.chunks_exact_mut((columns * inner).max(1)) {
+        for i in 0..inner {
+            let row = || block[i..].iter().step_by(inner);
+            let top = row().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = row().map(|v| (v - top).exp()).sum();
+            for v in block[i..].iter_mut().step_by(inner) {
+                *v = if log { *v - top - sum.ln() } else { (*v - top).exp() / sum };
+            }
+        }
+    }
+    out
 }

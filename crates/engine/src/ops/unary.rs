@@ -110,14 +110,30 @@ fn exactly(op: UnaryOp, x: f64) -> f64 {
     let softplus = |x: f64| x.most(0.0) + (-x.abs()).exp().ln_1p();
     match op {
         UnaryOp::Relu => x.most(0.0),
-        UnaryOp::LeakyRelu { alpha } => if x < 0.0 { x * f64::from(alpha) } else { x },
-        UnaryOp::Elu { alpha } => if x < 0.0 { f64::from(alpha) * x.exp_m1() } else { x },
-        UnaryOp::ThresholdedRelu { alpha } => if x <= f64::from(alpha) { 0.0 } else { x },
+        UnaryOp::LeakyRelu { alpha } => {
+            if x < 0.0 {
+                x * f64::from(alpha)
+            } else {
+                x
+            }
+        }
+        UnaryOp::Elu { alpha } => {
+            if x < 0.0 {
+                f64::from(alpha) * x.exp_m1()
+            } else {
+                x
+            }
+        }
+        UnaryOp::ThresholdedRelu { alpha } => {
+            if x <= f64::from(alpha) {
+                0.0
+            } else {
+                x
+            }
+        }
         UnaryOp::Clip { min, max } => x.most(f64::from(min)).least(f64::from(max)),
         UnaryOp::Sigmoid => sigmoid(x),
-        UnaryOp::HardSigmoid { alpha, beta } => {
-            (f64::from(alpha) * x + f64::from(beta)).most(0.0).least(1.0)
-        }
+        UnaryOp::HardSigmoid { alpha, beta } => (f64::from(alpha) * x + f64::from(beta)).most(0.0).least(1.0),
         UnaryOp::HardSwish => x * (x / 6.0 + 0.5).most(0.0).least(1.0),
         UnaryOp::Silu => x * sigmoid(x),
         UnaryOp::Mish => x * softplus(x).tanh(),

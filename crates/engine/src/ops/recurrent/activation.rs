@@ -32,10 +32,9 @@ impl Activation {
             "leakyrelu" => UnaryOp::LeakyRelu { alpha: alpha.next().unwrap_or(0.01) },
             "thresholdedrelu" => UnaryOp::ThresholdedRelu { alpha: alpha.next().unwrap_or(1.0) },
             "elu" => UnaryOp::Elu { alpha: alpha.next().unwrap_or(1.0) },
-            "hardsigmoid" => UnaryOp::HardSigmoid {
-                alpha: alpha.next().unwrap_or(0.2),
-                beta: beta.next().unwrap_or(0.5),
-            },
+            "hardsigmoid" => {
+                UnaryOp::HardSigmoid { alpha: alpha.next().unwrap_or(0.2), beta: beta.next().unwrap_or(0.5) }
+            }
             "affine" => return Ok(Self::Affine(alpha.next().unwrap_or(1.0), beta.next().unwrap_or(0.0))),
             "scaledtanh" => {
                 return Ok(Self::ScaledTanh(alpha.next().unwrap_or(1.0), beta.next().unwrap_or(1.0)));

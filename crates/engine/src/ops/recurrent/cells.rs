@@ -89,7 +89,8 @@ impl Cell for Gru {
             direction.recur(&self.reset, 2 * h, h, &mut self.linear, h);
         }
         let rows = gates.chunks_exact_mut(3 * h).zip(self.linear.chunks_exact(h));
-        for ((gates, linear), (state, next)) in rows.zip(state.chunks_exact(h).zip(next.chunks_exact_mut(h))) {
+        for ((gates, linear), (state, next)) in rows.zip(state.chunks_exact(h).zip(next.chunks_exact_mut(h)))
+        {
             let (update, rest) = gates.split_at_mut(h);
             let new = &mut rest[h..];
             new.iter_mut().zip(linear).for_each(|(v, l)| *v += l);

@@ -70,9 +70,7 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     };
     let hidden = match cx.node.int("hidden_size") {
         None => None,
-        Some(h) => Some(
-            usize::try_from(h).ok().filter(|h| *h > 0).ok_or(format!("its hidden_size is {h}"))?,
-        ),
+        Some(h) => Some(usize::try_from(h).ok().filter(|h| *h > 0).ok_or(format!("its hidden_size is {h}"))?),
     };
     let op = Recurrent {
         functions: activations(cx, backward.len(), kind.defaults())?,
@@ -266,11 +264,14 @@ impl Direction<'_> {
         let mut gates = vec![0.0; batch * self.all];
         let mut next = vec![0.0; batch * hidden];
         for step in 0..steps {
-            let at = |b: usize| if self.backward { self.lengths[b].checked_sub(step + 1) } else { Some(step) };
+            let at =
+                |b: usize| if self.backward { self.lengths[b].checked_sub(step + 1) } else { Some(step) };
             let valid = |b: usize| step < self.lengths[b];
             for (b, gates) in gates.chunks_exact_mut(self.all).enumerate() {
                 match at(b).filter(|_| valid(b)) {
-                    Some(t) => gates.copy_from_slice(&self.projected[(t * batch + b) * self.all..][..self.all]),
+                    Some(t) => {
+                        gates.copy_from_slice(&self.projected[(t * batch + b) * self.all..][..self.all])
+                    }
                     None => gates.fill(0.0),
                 }
             }
