@@ -12,7 +12,7 @@ use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 use proptest::prelude::*;
 use shiftwise_engine::{
-    Engine, Fidelity, Flow, OnnxRuntime, OrtOptions, PrepareOptions, Watch, embedded, onnxruntime,
+    Embedded, Engine, Fidelity, Flow, OnnxRuntime, OrtOptions, PrepareOptions, Watch, embedded, onnxruntime,
 };
 use shiftwise_graph::{
     Attribute, DataType, Dim, Graph, Model, Node, Tensor, TensorType, Value, ValueInfo, ValueType,
@@ -60,6 +60,13 @@ fn onnx_runtime() -> Option<&'static OnnxRuntime> {
         Some(onnxruntime(&OrtOptions::new(Some(package), Vec::new(), Fidelity::FakeQuant)).unwrap())
     });
     ENGINE.as_ref()
+}
+
+fn engines() -> Vec<&'static dyn Engine> {
+    static EMBEDDED: LazyLock<Embedded> = LazyLock::new(embedded);
+    let mut engines: Vec<&dyn Engine> = vec![&*EMBEDDED];
+    engines.extend(onnx_runtime().map(|e| e as &dyn Engine));
+    engines
 }
 
 fn run_on(engine: &dyn Engine, model: &Model, x: &[f32], dims: &[usize]) -> Vec<Value> {
@@ -505,8 +512,9 @@ fn only_tensors_of_the_model_are_shown() {
     ];
     let constants = [("s", Tensor::f32(&[], &[0.5])), ("z", integers(DataType::Uint32, &[], &[7]))];
     let model = model(&[2], &constants, nodes, &[("y", DataType::Float)], 13);
-    for watch in [Watch::All, Watch::Named(BTreeSet::from(["q_quotient".to_string()]))] {
-        let session = embedded().prepare(&model, &PrepareOptions::watching(watch.clone())).unwrap();
+    let named = Watch::Named(BTreeSet::from(["q_quotient".to_string()]));
+    for (engine, watch) in engines().into_iter().flat_map(|e| [(e, Watch::All), (e, named.clone())]) {
+        let session = engine.prepare(&model, &PrepareOptions::watching(watch.clone())).unwrap();
         let mut seen = Vec::new();
         let x = Value::f32(&[2], vec![1.1, -2.6]);
         let result = session
@@ -558,12 +566,21 @@ fn bodies_are_lowered_too() {
 fn what_has_no_equivalent_is_refused_by_name() {
     let refused = |n: Node, constants: &[(&str, Tensor)], opset: i64| {
         let model = model(&[2, 2], constants, vec![n], &[("y", DataType::Float)], opset);
-        let error = embedded().prepare(&model, &PrepareOptions::default()).err().unwrap().to_string();
-        assert!(error.contains("node \"y\"") && error.contains("1 of its nodes"), "{error}");
-        error
+        let errors: Vec<String> = engines()
+            .iter()
+            .map(|e| e.prepare(&model, &PrepareOptions::default()).err().unwrap().to_string())
+            .collect();
+        for error in &errors {
+            assert!(error.contains("node \"y\"") && error.contains("1 of its nodes"), "{error}");
+        }
+        errors
     };
     let s = ("s", Tensor::f32(&[], &[0.5]));
-    let says = |error: String, what: &str| assert!(error.contains(what), "{error}");
+    let says = |errors: Vec<String>, what: &str| {
+        for error in errors {
+            assert!(error.contains(what), "{error}");
+        }
+    };
     let mx = node(QUARK, "MXQuantizeDequantize", &["x"], &["y"]);
     says(refused(mx.clone().with("element_dtype", "fp5_e3m1"), &[], 17), "fp5_e3m1");
     says(refused(mx.clone().with("element_dtype", 3), &[], 17), "not text");
