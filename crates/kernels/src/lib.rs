@@ -25,6 +25,7 @@ pub mod math;
 pub mod matmul;
 pub mod norm;
 pub mod pool;
+mod product;
 pub mod quantize;
 mod scratch;
 pub mod softmax;

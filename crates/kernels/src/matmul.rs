@@ -1,6 +1,13 @@
-//! Matrix products on the `gemm` crate, single-threaded.
+//! Matrix products, single-threaded: in our register tiles where they fit, else on the `gemm` crate.
+
+use std::ops::Range;
 
 use gemm::Parallelism;
+
+use crate::product::{self, Finish, Left, Panels, Start, Target};
+
+/// With fewer rows, packing the right matrix costs more than it saves.
+const FEW_ROWS: usize = 8;
 
 /// A matrix inside a slice: element `(i, j)` is `data[i * row_stride + j * col_stride]`.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +70,22 @@ pub fn matmul_into(
     assert!(span(m, n, c_stride, 1).is_some_and(|s| s <= c.len()), "product of {m} x {n} exceeds its slice");
     if m == 0 || n == 0 {
         return;
+    }
+    if k > 0
+        && m >= FEW_ROWS
+        && a.col_stride == 1
+        && alpha == 1.0
+        && (beta == 0.0 || beta == 1.0)
+        && product::available()
+    {
+        let mut fill = |rows: Range<usize>, columns: Range<usize>, panels: &mut Panels<'_>| {
+            let first = rows.start * b.row_stride + columns.start * b.col_stride;
+            panels.copy(&b.data[first..], b.row_stride, b.col_stride);
+        };
+        let left = Left { data: a.data, row_stride: a.row_stride };
+        let start = if beta == 0.0 { Start::Rows(None) } else { Start::Result };
+        let mut target = Target { data: c, stride: c_stride };
+        return product::product([m, k, n], left, &mut fill, &mut target, start, Finish::default());
     }
     #[allow(unsafe_code)]
     // SAFETY: the assertions above put every element that the strides can reach inside the three slices, whose

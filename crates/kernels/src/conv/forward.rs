@@ -1,9 +1,13 @@
 //! The forward pass: matrix products over unfolded images, but for depthwise convolutions.
 
-use super::{Conv2d, depthwise, im2col};
+use std::ops::Range;
+
+use super::im2col::{im2col, unfold_tap};
+use super::{Conv2d, depthwise};
 use crate::Scratch;
 use crate::isa::{at_least, at_most};
 use crate::matmul::{MatRef, matmul_into};
+use crate::product::{self, Finish, Left, Panels, Start, Target};
 
 /// Floats of one tile of an unfolded image: what stays in a second-level cache beside the packed weights.
 const TILE_FLOATS: usize = 192 * 1024;
@@ -60,28 +64,81 @@ impl Conv2d {
         let (pixels, depth) = (oh * ow, self.depth());
         let (in_group, out_group) = (self.c_in / self.groups, self.c_out / self.groups);
         let in_len = in_group * self.h * self.w;
-        let tile = self.tile(pixels);
         for (i, (image, result)) in
             x.chunks_exact(in_len).zip(out.chunks_exact_mut(out_group * pixels)).enumerate()
         {
             let group = i % self.groups;
-            let weight = MatRef::row_major(&weight[group * out_group * depth..][..out_group * depth], depth);
+            let weight = &weight[group * out_group * depth..][..out_group * depth];
             let bias = bias.map(|b| &b[group * out_group..][..out_group]);
-            let mut first = 0;
-            while first < pixels {
-                let columns = tile.min(pixels - first);
-                let unfolded = if self.is_pointwise() {
-                    MatRef::strided(&image[first..], pixels, 1)
-                } else {
-                    let unfolded = scratch.columns(depth * columns);
-                    im2col(self, image, first, columns, unfolded);
-                    MatRef::row_major(unfolded, columns)
-                };
-                let target = &mut result[first..];
-                matmul_into(out_group, depth, columns, weight, unfolded, target, pixels, 1.0, 0.0);
-                finish(bias, activation, result, pixels, first..first + columns);
-                first += columns;
+            if product::available() {
+                self.in_tiles(image, weight, bias, activation, result, scratch);
+            } else {
+                self.by_gemm(image, weight, bias, activation, result, scratch);
             }
+        }
+    }
+
+    /// One group of one image, unfolded straight into the panels of a product.
+    fn in_tiles(
+        &self,
+        image: &[f32],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        activation: Option<(f32, f32)>,
+        result: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let [oh, ow] = self.output_hw();
+        let (pixels, depth) = (oh * ow, self.depth());
+        let [kh, kw] = self.kernel;
+        let mut fill = |rows: Range<usize>, columns: Range<usize>, panels: &mut Panels<'_>| {
+            if self.is_pointwise() {
+                return panels.copy(&image[rows.start * pixels + columns.start..], pixels, 1);
+            }
+            let unfolded = scratch.columns(columns.len());
+            for (i, row) in rows.enumerate() {
+                let plane = &image[row / (kh * kw) * self.h * self.w..][..self.h * self.w];
+                let tap = [row / kw % kh, row % kw];
+                unfold_tap(self, plane, tap, ow, columns.start, unfolded);
+                panels.set_row(i, unfolded);
+            }
+        };
+        let left = Left { data: weight, row_stride: depth };
+        let mut target = Target { data: result, stride: pixels };
+        let finish = Finish { affine: None, limits: activation };
+        let shape = [weight.len() / depth, depth, pixels];
+        product::product(shape, left, &mut fill, &mut target, Start::Rows(bias), finish);
+    }
+
+    /// One group of one image by way of the unfolded matrix.
+    fn by_gemm(
+        &self,
+        image: &[f32],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        activation: Option<(f32, f32)>,
+        result: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let [oh, ow] = self.output_hw();
+        let (pixels, depth) = (oh * ow, self.depth());
+        let rows = weight.len() / depth;
+        let weight = MatRef::row_major(weight, depth);
+        let tile = self.tile(pixels);
+        let mut first = 0;
+        while first < pixels {
+            let columns = tile.min(pixels - first);
+            let unfolded = if self.is_pointwise() {
+                MatRef::strided(&image[first..], pixels, 1)
+            } else {
+                let unfolded = scratch.columns(depth * columns);
+                im2col(self, image, first, columns, unfolded);
+                MatRef::row_major(unfolded, columns)
+            };
+            let target = &mut result[first..];
+            matmul_into(rows, depth, columns, weight, unfolded, target, pixels, 1.0, 0.0);
+            finish(bias, activation, result, pixels, first..first + columns);
+            first += columns;
         }
     }
 

@@ -20,7 +20,14 @@ pub(crate) fn im2col(conv: &Conv2d, image: &[f32], first: usize, columns: usize,
 
 /// One row of the unfolded matrix: what the tap `[ky, kx]` reads at each output position.
 #[inline]
-fn unfold_tap(conv: &Conv2d, plane: &[f32], tap: [usize; 2], ow: usize, first: usize, row: &mut [f32]) {
+pub(super) fn unfold_tap(
+    conv: &Conv2d,
+    plane: &[f32],
+    tap: [usize; 2],
+    ow: usize,
+    first: usize,
+    row: &mut [f32],
+) {
     let [sh, sw] = conv.stride;
     let offset_y = tap[0] * conv.dilation[0];
     let offset_x = tap[1] * conv.dilation[1];
