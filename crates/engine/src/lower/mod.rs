@@ -10,6 +10,8 @@ mod emit;
 mod linear;
 mod others;
 mod scope;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
