@@ -17,7 +17,7 @@ use crate::strided;
 
 pub(super) const OPS: &[Op] = &[Op::any("If", branch), Op::any("Loop", repeat), Op::any("Scan", scan)];
 
-fn body<'n>(cx: Cx<'n>, name: &str) -> Outcome<(&'n Graph, Plan)> {
+pub(super) fn body<'n>(cx: Cx<'n>, name: &str) -> Outcome<(&'n Graph, Plan)> {
     let graph = cx.node.subgraphs().find(|(n, _)| *n == name).map(|(_, graph)| graph);
     let graph = graph.ok_or_else(|| format!("it has no attribute {name}"))?;
     let plan = compile::body(graph, cx.opset, &compile::captures(cx.node))?;
@@ -30,7 +30,7 @@ fn shorter<'s, 'l: 's>(arg: Arg<'l>) -> Arg<'s> {
 }
 
 /// Runs a body once.
-fn run<'a>(
+pub(super) fn run<'a>(
     plan: &'a Plan,
     inputs: impl IntoIterator<Item = Arg<'a>>,
     ws: &mut Workspace,

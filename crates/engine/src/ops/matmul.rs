@@ -110,7 +110,7 @@ fn matmul(_: Cx<'_>) -> Outcome<Kernel> {
 }
 
 /// `alpha · A B + beta · C`, either matrix transposed on demand, C broadcast.
-fn gemm(cx: Cx<'_>) -> Outcome<Kernel> {
+pub(super) fn gemm(cx: Cx<'_>) -> Outcome<Kernel> {
     let (alpha, beta) = (cx.float_or("alpha", 1.0), cx.float_or("beta", 1.0));
     let (trans_a, trans_b) = (cx.flag("transA", false), cx.flag("transB", false));
     Ok(Box::new(move |args, ws| {

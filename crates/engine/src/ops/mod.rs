@@ -22,6 +22,7 @@ mod functions;
 mod generate;
 mod grid;
 mod index;
+mod integer;
 mod layer_norm;
 mod layout;
 mod logic;
@@ -33,6 +34,7 @@ mod pad;
 mod pairs;
 mod pool;
 mod pool_max;
+mod qlinear;
 mod quantize;
 mod random;
 mod recurrent;
@@ -44,11 +46,13 @@ mod scan;
 mod scatter;
 mod select;
 mod sequence;
+mod sequence_map;
 mod shape;
 mod signal;
 mod slice;
 mod softmax;
 mod split;
+mod transformer;
 mod unary;
 mod window;
 
@@ -151,6 +155,7 @@ pub(crate) const FAMILIES: &[&[Op]] = &[
     generate::OPS,
     grid::OPS,
     index::OPS,
+    integer::OPS,
     layer_norm::OPS,
     layout::OPS,
     logic::OPS,
@@ -161,6 +166,7 @@ pub(crate) const FAMILIES: &[&[Op]] = &[
     pad::OPS,
     pool::OPS,
     pool_max::OPS,
+    qlinear::OPS,
     quantize::OPS,
     random::OPS,
     recurrent::OPS,
@@ -170,12 +176,18 @@ pub(crate) const FAMILIES: &[&[Op]] = &[
     scatter::OPS,
     select::OPS,
     sequence::OPS,
+    sequence_map::OPS,
     shape::OPS,
     signal::OPS,
     signal::WINDOWS,
     slice::OPS,
     softmax::OPS,
     split::OPS,
+    transformer::ATTENTION,
+    transformer::EMBED,
+    transformer::FUSED,
+    transformer::NBITS,
+    transformer::ROTARY,
     unary::OPS,
 ];
 
