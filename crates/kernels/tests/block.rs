@@ -309,6 +309,23 @@ fn bfp16_by_hand() {
 }
 
 #[test]
+fn a_block_of_subnormals_grows_too() {
+    // E = −127, m = 2: steps of 2^−128. 3.95 of them round to 4, beyond the largest mantissa, so steps double.
+    for axis in [Axis { along: 1, inner: 1 }, Axis { along: 1, inner: 3 }] {
+        let mut y = vec![1.161_007e-38; axis.inner];
+        let format = Bfp {
+            method: Method::Compiler,
+            mantissa_bits: 2,
+            block: 1,
+            rounding: Rounding::HalfUp,
+            from_bf16: false,
+        };
+        bfp::fake_quantize(&mut y, axis, &format);
+        assert_eq!(y, vec![f32::MIN_POSITIVE; axis.inner]);
+    }
+}
+
+#[test]
 fn microexponents_by_hand() {
     // m = 4: steps of 2^(1 − 3) = 1/4; the second pair, two binades below, lowers its own by one, to 1/8.
     let mut y = [3.0, 0.3, 0.7, 0.3, 1.5, 0.19, 1e-40, 0.0];

@@ -107,7 +107,7 @@ fn contiguous<F: Format>(format: F, block: &mut [f32], part: usize) {
     let mut shared = largest(block);
     if F::GROWS {
         let (step, _) = format.shared(shared, shared);
-        shared += u32::from(block.iter().any(|&v| exponent(v) > 0 && format.overflows(v, step)));
+        shared += u32::from(block.iter().any(|&v| v.is_finite() && format.overflows(v, step)));
     }
     for part in block.chunks_mut(part) {
         let own = if F::PARTS { largest(part) } else { shared };
@@ -143,7 +143,7 @@ impl Lanes {
             self.own.fill(0);
             for row in block.chunks_exact(width) {
                 for ((grows, &v), &step) in self.own.iter_mut().zip(row).zip(&self.step) {
-                    *grows |= u32::from(exponent(v) > 0 && format.overflows(v, step));
+                    *grows |= u32::from(v.is_finite() && format.overflows(v, step));
                 }
             }
             self.shared.iter_mut().zip(&self.own).for_each(|(e, grows)| *e += grows);
