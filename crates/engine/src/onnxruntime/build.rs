@@ -112,3 +112,46 @@ fn write(folder: &Path, encoded: &Encoded) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnxruntime::{library, python};
+    use shiftwise_graph::{Builder, Tensor};
+
+    /// The library of the Python that tests use.
+    fn installed() -> Option<Arc<Library>> {
+        let python = std::env::var_os("SHIFTWISE_PYTHON").unwrap_or_else(|| "python3".into());
+        let folders = python::package_folders(Path::new(&python)).ok()?;
+        library::open(Some(folders.first()?)).ok()
+    }
+
+    #[test]
+    fn weights_beside_the_model_are_the_same_weights() {
+        let Some(library) = installed() else { return };
+        let recipe = |weights| Recipe {
+            library: library.clone(),
+            providers: vec![Provider::cpu()],
+            optimize: false,
+            arena: false,
+            threads: 1,
+            weights,
+            engine: "onnxruntime".into(),
+        };
+        let w: Vec<f32> = (0..4096).map(|i| i as f32).collect();
+        let model = Builder::new()
+            .input("x", &[1, 64])
+            .constant("w", Tensor::f32(&[64, 64], &w))
+            .node("MatMul", &["x", "w"], &["y"])
+            .build(&[("y", &[1, 64])], 13);
+        let outside = Weights::External { location: WEIGHTS_FILE.into(), threshold: 0 };
+        let results = [Weights::Inline, outside].map(|weights| {
+            let mut built = recipe(weights).build(&model).unwrap();
+            let x = ort::value::TensorRef::from_array_view(([1usize, 64], &w[..64])).unwrap();
+            let outputs = built.session.run(ort::inputs![x]).unwrap();
+            outputs[0].try_extract_tensor::<f32>().unwrap().1.to_vec()
+        });
+        assert_eq!(results[0], results[1]);
+        assert!(results[0].iter().any(|v| *v != 0.0));
+    }
+}

@@ -14,6 +14,7 @@ use crate::ops::block::{Attributes, BFP, Block, MX, QUARK};
 /// The operators that sessions get beside those of ONNX Runtime.
 ///
 /// Fails when the library does not take them.
+#[allow(clippy::arc_with_non_send_sync, reason = "sessions take them in no other form")]
 pub(crate) fn custom_operators() -> ort::Result<Arc<OperatorDomain>> {
     let domain = OperatorDomain::new(QUARK)?;
     let domain = domain.add(BlockOperator { name: BFP, read: Block::bfp })?;
@@ -66,7 +67,7 @@ impl Operator for BlockOperator {
         [OperatorOutput::required(TensorElementType::Float32)]
     }
 
-    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<BlockKernel> {
+    fn create_kernel(&self, context: &KernelContext<'_>) -> ort::Result<BlockKernel> {
         (self.read)(&Given(context)).map(BlockKernel).map_err(ort::Error::new)
     }
 }

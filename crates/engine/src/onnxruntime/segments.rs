@@ -84,8 +84,8 @@ pub(super) fn plan(
     let results: Vec<Source> = results.collect::<Result<_, _>>()?;
     let made =
         results.iter().filter_map(|r| if let Source::Made(name) = r { Some(name.as_str()) } else { None });
-    let walk = Walk::new(graph, watched, (types, sizes), made.collect());
-    let ranges = limit.map_or_else(|| vec![0..walk.nodes.len()], |limit| walk.cut(limit));
+    let walk = Walk::new(graph, watched, (types, sizes), &made.collect());
+    let ranges = walk.cut(limit.unwrap_or(u64::MAX));
     let mut segments = Vec::with_capacity(ranges.len());
     let whole = ranges.len() == 1;
     for range in ranges {
@@ -124,10 +124,10 @@ impl<'m> Walk<'m> {
         graph: &'m Graph,
         watched: &'m [String],
         (types, sizes): (&'m Types, &'m Types),
-        results: BTreeSet<&'m str>,
+        made: &BTreeSet<&str>,
     ) -> Self {
         let results: BTreeSet<&'m str> =
-            graph.outputs().iter().map(|o| o.name.as_str()).filter(|n| results.contains(n)).collect();
+            graph.outputs().iter().map(|o| o.name.as_str()).filter(|n| made.contains(n)).collect();
         let watched: HashMap<&str, TensorId> =
             watched.iter().enumerate().map(|(i, name)| (name.as_str(), TensorId(i))).collect();
         let stays = |node: &Node| {
@@ -311,7 +311,7 @@ fn unsized_input(info: &ValueInfo) -> ValueInfo {
             let shape = t.shape.as_ref().map(|dims| dims.iter().map(open).collect());
             ValueType::Tensor(TensorType { dtype: t.dtype, shape })
         }
-        other => other.clone(),
+        other @ ValueType::Other(_) => other.clone(),
     };
     ValueInfo { name: info.name.clone(), ty }
 }
@@ -320,4 +320,66 @@ fn unsized_input(info: &ValueInfo) -> ValueInfo {
 fn reads(node: &Node) -> impl Iterator<Item = String> + '_ {
     let captured = node.subgraphs().flat_map(|(_, g)| g.captures());
     node.inputs.iter().filter(|i| !i.is_empty()).cloned().chain(captured)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shiftwise_graph::{Builder, DataType};
+
+    const LEN: usize = 100;
+
+    /// A chain whose first tensor is read again at the end.
+    fn chain(length: usize) -> (Model, Types) {
+        let mut builder = Builder::new().input("x", &[LEN]);
+        let name = |i: usize| if i == 0 { "x".to_owned() } else { format!("t{i}") };
+        for i in 0..length {
+            builder = builder.node("Neg", &[&name(i)], &[&name(i + 1)]);
+        }
+        let model = builder.node("Add", &["t1", &name(length)], &["y"]).build(&[("y", &[LEN])], 13);
+        let made = (1..=length).map(name).chain(["y".to_owned()]);
+        (model, made.map(|n| (n, TensorType::fixed(DataType::Float, &[LEN]))).collect())
+    }
+
+    fn names(model: &Model) -> Vec<String> {
+        model.graph.nodes().map(|(_, n)| n.outputs[0].clone()).collect()
+    }
+
+    #[test]
+    fn segments_keep_within_the_limit_and_have_every_node_once() {
+        let (model, types) = chain(20);
+        let all = names(&model);
+        let tensor = LEN as u64 * 4;
+        for count in [3u64, 4, 7, 15] {
+            let plan = plan(&model, &all, &types, &types, Some(count * tensor)).unwrap();
+            assert!(plan.segments.len() > 1);
+            let nodes: Vec<String> = plan.segments.iter().flat_map(|s| names(&s.model)).collect();
+            assert_eq!(nodes, all, "each once, in order");
+            let mut carried: BTreeSet<&str> = BTreeSet::new();
+            for segment in &plan.segments {
+                let held =
+                    carried.len() + segment.outputs.iter().filter(|o| o.watched.is_some() || o.kept).count();
+                assert!(held as u64 <= count, "{held} tensors under a limit of {count}");
+                let inputs = segment.inputs.iter().filter(|i| *i != "x");
+                assert!(inputs.clone().all(|i| carried.contains(i.as_str())));
+                carried.extend(segment.outputs.iter().filter(|o| o.kept).map(|o| o.name.as_str()));
+                for name in &segment.dead {
+                    assert!(carried.remove(name.as_str()), "{name} was there");
+                }
+            }
+            assert_eq!(carried, BTreeSet::from(["y"]));
+        }
+        assert_eq!(plan(&model, &all, &types, &types, Some(21 * tensor)).unwrap().segments.len(), 1);
+        assert_eq!(plan(&model, &all, &types, &types, Some(1)).unwrap().segments.len(), all.len());
+        assert_eq!(plan(&model, &all, &types, &types, None).unwrap().segments.len(), 1);
+    }
+
+    #[test]
+    fn there_is_no_cut_where_a_type_is_not_known() {
+        let (model, mut types) = chain(4);
+        types.remove("t1");
+        let all = names(&model);
+        let plan = plan(&model, &all, &types, &types, Some(1)).unwrap();
+        assert_eq!(plan.segments.len(), 1, "t1 is alive until the end");
+    }
 }

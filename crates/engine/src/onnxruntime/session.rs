@@ -60,15 +60,12 @@ impl OrtSession {
         }
         model.graph.apply("fix shapes", patch).map_err(|e| EngineError::Graph(e.to_string()))?;
         infer_shapes(&mut model);
-        let mut types = self.types.clone();
-        for (name, ty) in &mut types {
-            if let Some(inferred) = model.graph.tensor_type(name).filter(|t| t.dtype == ty.dtype)
-                && ty.fixed_dims().is_none()
-            {
-                *ty = inferred;
-            }
-        }
-        Ok(types)
+        let sized = |(name, ty): (&String, &shiftwise_graph::TensorType)| {
+            let open = ty.fixed_dims().is_none();
+            let inferred = model.graph.tensor_type(name).filter(|t| open && t.dtype == ty.dtype);
+            (name.clone(), inferred.unwrap_or_else(|| ty.clone()))
+        };
+        Ok(self.types.iter().map(sized).collect())
     }
 
     fn walk(
