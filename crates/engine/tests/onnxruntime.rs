@@ -17,17 +17,9 @@ use shiftwise_graph::{
     Attribute, Builder, DataType, Dim, Model, Node, Tensor, TensorType, Value, ValueInfo, ValueType,
 };
 
-/// The folder of the installed package, where there is one.
-fn package() -> Option<PathBuf> {
-    let python = common::python()?;
-    let script = "import onnxruntime; print(onnxruntime.__path__[0])";
-    let output = Command::new(python).args(["-c", script]).output().unwrap();
-    Some(String::from_utf8(output.stdout).unwrap().trim().into())
-}
-
 fn with(providers: &[&str], fidelity: Fidelity) -> Option<Result<OnnxRuntime, String>> {
     let providers = providers.iter().map(|p| p.parse().unwrap()).collect();
-    Some(onnxruntime(&OrtOptions::new(Some(package()?), providers, fidelity)).map_err(|e| e.to_string()))
+    Some(onnxruntime(&OrtOptions::new(Some(common::package(&common::python()?)), providers, fidelity)).map_err(|e| e.to_string()))
 }
 
 fn engine() -> Option<OnnxRuntime> {

@@ -29,6 +29,14 @@ pub(crate) fn python() -> Option<PathBuf> {
     None
 }
 
+/// The folder of the installed onnxruntime package.
+#[allow(dead_code, reason = "each test file takes its part of the module")]
+pub(crate) fn package(python: &Path) -> PathBuf {
+    let script = "import onnxruntime; print(onnxruntime.__path__[0])";
+    let output = Command::new(python).args(["-c", script]).output().expect("python starts");
+    String::from_utf8(output.stdout).expect("a path").trim().into()
+}
+
 /// Runs a script of `tests/oracle`.
 pub(crate) fn oracle(python: &Path, script: &str, args: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(script);
