@@ -1,5 +1,6 @@
 //! Normalisations.
 
+use crate::isa::{at_least, at_most};
 use crate::pool::sum;
 
 #[inline(always)]
@@ -25,6 +26,46 @@ pub fn per_channel_affine(x: &[f32], pixels: usize, scale: &[f32], shift: &[f32]
     for (i, (x, out)) in x.chunks_exact(pixels).zip(out.chunks_exact_mut(pixels)).enumerate() {
         affine(x, scale[i % scale.len()], shift[i % scale.len()], out);
     }
+}
+
+#[inline(always)]
+fn affine_planes_body(
+    x: &mut [f32],
+    pixels: usize,
+    scale: &[f32],
+    shift: &[f32],
+    limits: Option<(f32, f32)>,
+) {
+    let (lo, hi) = limits.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+    for (image, factors) in x.chunks_exact_mut(pixels).zip(scale.iter().zip(shift).cycle()) {
+        let (&scale, &shift) = factors;
+        for v in image {
+            *v = at_most(at_least(*v * scale + shift, lo), hi);
+        }
+    }
+}
+
+dispatch! {
+    fn affine_planes(x: &mut [f32], pixels: usize, scale: &[f32], shift: &[f32], limits: Option<(f32, f32)>)
+        => affine_planes_body, wide
+}
+
+/// As [`per_channel_affine`], in place, then clamped to `limits`: the bits of doing one after the other.
+///
+/// Panics when a length contradicts the others.
+pub fn per_channel_affine_in_place(
+    x: &mut [f32],
+    pixels: usize,
+    scale: &[f32],
+    shift: &[f32],
+    limits: Option<(f32, f32)>,
+) {
+    assert_eq!(scale.len(), shift.len(), "factors of a channel");
+    if x.is_empty() {
+        return;
+    }
+    assert!(x.len().is_multiple_of(pixels * scale.len()), "planes of {pixels} pixels");
+    affine_planes(x, pixels, scale, shift, limits);
 }
 
 /// The factors of a batch normalisation: `gamma / √(variance + epsilon)` and `beta − mean · factor`, computed in f64.

@@ -2,6 +2,7 @@
 
 use shiftwise_graph::{Node, Value};
 use shiftwise_kernels::Conv2d;
+use shiftwise_kernels::norm::per_channel_affine_in_place;
 
 use super::conv_volume::{self, Channels};
 use super::window::Window;
@@ -120,7 +121,7 @@ fn run(
             None => (Vec::new(), Vec::new()),
         };
         if tail.normalise.is_some() {
-            norm::affine_in_place(&mut out, volume.output_len(), &scale, &shift, limits);
+            per_channel_affine_in_place(&mut out, volume.output_len(), &scale, &shift, limits);
         } else if let Some((lo, hi)) = limits {
             norm::clamp_in_place(&mut out, lo, hi);
         }
@@ -143,21 +144,11 @@ fn run(
         if spatial.len() == 1 { vec![batch, c_out, ow] } else { vec![batch, c_out, oh, ow] };
     let limits = tail.limit.range(args)?;
     let mut out = ws.floats(count(&shape)?);
-    match tail.normalise {
-        None => conv.forward(x, weight, bias, limits, &mut out, &mut ws.kernels),
-        Some((at, epsilon)) => {
-            let (scale, shift) = norm::factors(args, at, c_out, epsilon)?;
-            if x.is_empty() {
-                return Err("its input is empty".into());
-            }
-            // An image at a time, so that it is still in the cache.
-            let one = Conv2d { batch: 1, ..conv };
-            let (from, to) = (one.input_len().max(1), one.output_len().max(1));
-            for (x, out) in x.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
-                one.forward(x, weight, bias, None, out, &mut ws.kernels);
-                norm::affine_in_place(out, oh * ow, &scale, &shift, limits);
-            }
-        }
-    }
+    let factors = match tail.normalise {
+        Some((at, epsilon)) => Some(norm::factors(args, at, c_out, epsilon)?),
+        None => None,
+    };
+    let factors = factors.as_ref().map(|(scale, shift)| (scale.as_slice(), shift.as_slice()));
+    conv.forward_normalised(x, weight, bias, factors, limits, &mut out, &mut ws.kernels);
     Ok(results![Value::f32(&shape, out)])
 }

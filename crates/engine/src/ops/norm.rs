@@ -1,7 +1,9 @@
 //! Normalisations.
 
 use shiftwise_graph::Value;
-use shiftwise_kernels::norm::{batch_norm_affine, instance_norm, per_channel_affine};
+use shiftwise_kernels::norm::{
+    batch_norm_affine, instance_norm, per_channel_affine, per_channel_affine_in_place,
+};
 
 use super::{Cx, Op};
 use crate::args::{Args, Kernel, Outcome, Results, axis_of, results};
@@ -39,7 +41,7 @@ fn batch(cx: Cx<'_>) -> Outcome<Kernel> {
         let (scale, shift) = factors(args, 1, channels, epsilon)?;
         if let Some(Value::F32(mut a)) = args.take(0) {
             if let Some(x) = a.as_slice_mut() {
-                affine_in_place(x, pixels, &scale, &shift, None);
+                per_channel_affine_in_place(x, pixels, &scale, &shift, None);
             }
             return Ok(results![Value::F32(a)]);
         }
@@ -74,29 +76,6 @@ pub(super) fn factors(
         }
     };
     Ok(batch_norm_affine(parameter(0)?, parameter(1)?, parameter(2)?, parameter(3)?, epsilon))
-}
-
-/// `x · scale[c] + shift[c]` over planes, then limited: the bits of doing one after the other.
-pub(super) fn affine_in_place(
-    x: &mut [f32],
-    pixels: usize,
-    scale: &[f32],
-    shift: &[f32],
-    limits: Option<(f32, f32)>,
-) {
-    if x.is_empty() {
-        return;
-    }
-    for (i, plane) in x.chunks_exact_mut(pixels).enumerate() {
-        let (a, b) = (scale[i % scale.len()], shift[i % scale.len()]);
-        match limits {
-            None => plane.iter_mut().for_each(|v| *v = *v * a + b),
-            Some((lo, hi)) => {
-                plane.iter_mut().for_each(|v| *v = *v * a + b);
-                clamp_in_place(plane, lo, hi);
-            }
-        }
-    }
 }
 
 /// Limits values; NaN stays NaN.

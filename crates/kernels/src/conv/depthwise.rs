@@ -6,10 +6,11 @@
 //! buffer, whole runs of rows are one loop, and there is no border left to treat.
 
 use super::Conv2d;
-use super::forward::clamp;
-use super::im2col::copy_row;
+use super::forward::{clamp, complete};
+use super::im2col::{copy_row, every_second};
 use crate::Scratch;
 use crate::isa::mul_add;
+use crate::product::Finish;
 
 /// Taps of one sweep over the outputs; more taps take more sweeps.
 const SWEEP: usize = 9;
@@ -25,7 +26,7 @@ pub(super) fn forward(
     x: &[f32],
     weight: &[f32],
     bias: Option<&[f32]>,
-    activation: Option<(f32, f32)>,
+    finish: Finish<'_>,
     out: &mut [f32],
     scratch: &mut Scratch,
 ) {
@@ -33,7 +34,9 @@ pub(super) fn forward(
     let taps = conv.kernel[0] * conv.kernel[1];
     let multiplier = conv.c_out / conv.c_in;
     let [oh, ow] = conv.output_hw();
-    let limits = activation.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+    // A normalisation comes between the sums and the limits, and has its own sweep.
+    let swept = finish.limits.filter(|_| finish.affine.is_none());
+    let limits = swept.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
     let offsets: Vec<usize> =
         (0..taps).map(|t| layout.offset(conv, t / conv.kernel[1], t % conv.kernel[1])).collect();
     let (padded, flat) = scratch.both(layout.len() + UNROLL, layout.band * layout.pitch + UNROLL);
@@ -59,6 +62,9 @@ pub(super) fn forward(
                     sweep_all(padded, &offsets, kernel, start, limits, band);
                 } else {
                     sweep_rows(padded, layout.pitch, &offsets, kernel, start, limits, band, ow);
+                }
+                if finish.affine.is_some() {
+                    complete(finish.rows(channel), band);
                 }
             }
             top += rows;
@@ -130,21 +136,11 @@ fn load_band_body(conv: &Conv2d, layout: &Layout, plane: &[f32], top: usize, pad
                 let (target, from) = (&mut target[lo..hi], &line[first..]);
                 match sw {
                     1 => copy_row(target, from),
-                    2 => strided_copy::<2>(target, from),
-                    3 => strided_copy::<3>(target, from),
+                    2 => every_second(target, from),
                     _ => target.iter_mut().zip(from.iter().step_by(sw)).for_each(|(t, &v)| *t = v),
                 }
             }
         }
-    }
-}
-
-#[inline(always)]
-fn strided_copy<const S: usize>(target: &mut [f32], from: &[f32]) {
-    let (last, head) = target.split_last_mut().expect("a target of some columns");
-    *last = from[head.len() * S];
-    for (t, v) in head.iter_mut().zip(from.chunks_exact(S)) {
-        *t = v[0];
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Conv2d, depthwise};
 use crate::Scratch;
 use crate::isa::{at_least, at_most};
 use crate::matmul::{MatRef, matmul_into};
+use crate::norm::per_channel_affine_in_place;
 use crate::product::{self, Finish, Left, Panels, Start, Target};
 
 /// Floats of one tile of an unfolded image: what stays in a second-level cache beside the packed weights.
@@ -30,24 +31,47 @@ impl Conv2d {
         out: &mut [f32],
         scratch: &mut Scratch,
     ) {
+        self.forward_normalised(x, weight, bias, None, activation, out, scratch);
+    }
+
+    /// `out = activation((conv(x, weight) + bias) · scale + shift)`, the bits of one after the other: `normalise` is the
+    /// scale and the shift of each output channel, the rest is as for [`Conv2d::forward`].
+    ///
+    /// Panics when a length contradicts the geometry.
+    #[allow(clippy::too_many_arguments, reason = "a convolution and what follows it")]
+    pub fn forward_normalised(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        normalise: Option<(&[f32], &[f32])>,
+        activation: Option<(f32, f32)>,
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
         self.check();
         assert_eq!(x.len(), self.input_len(), "input of {self:?}");
         assert_eq!(weight.len(), self.weight_len(), "weight of {self:?}");
         assert!(bias.is_none_or(|b| b.len() == self.c_out), "bias of {self:?}");
+        assert!(
+            normalise.is_none_or(|(a, b)| a.len() == self.c_out && b.len() == self.c_out),
+            "factors of {self:?}"
+        );
         assert_eq!(out.len(), self.output_len(), "output of {self:?}");
+        let finish = Finish { affine: normalise, limits: activation };
         if out.is_empty() {
             return;
         }
         if self.depth() == 0 || self.h * self.w == 0 {
             let pixels = out.len() / (self.batch * self.c_out);
             for (i, plane) in out.chunks_exact_mut(pixels).enumerate() {
-                let value = bias.map_or(0.0, |b| b[i % self.c_out]);
-                plane.fill(activation.map_or(value, |limits| clamp(value, limits)));
+                plane.fill(bias.map_or(0.0, |b| b[i % self.c_out]));
+                complete(finish.rows(i % self.c_out), plane);
             }
         } else if self.groups == self.c_in && self.groups > 1 {
-            depthwise::forward(self, x, weight, bias, activation, out, scratch);
+            depthwise::forward(self, x, weight, bias, finish, out, scratch);
         } else {
-            self.by_matmul(x, weight, bias, activation, out, scratch);
+            self.by_matmul(x, weight, bias, finish, out, scratch);
         }
     }
 
@@ -56,7 +80,7 @@ impl Conv2d {
         x: &[f32],
         weight: &[f32],
         bias: Option<&[f32]>,
-        activation: Option<(f32, f32)>,
+        finish: Finish<'_>,
         out: &mut [f32],
         scratch: &mut Scratch,
     ) {
@@ -70,10 +94,11 @@ impl Conv2d {
             let group = i % self.groups;
             let weight = &weight[group * out_group * depth..][..out_group * depth];
             let bias = bias.map(|b| &b[group * out_group..][..out_group]);
+            let finish = finish.rows(group * out_group);
             if product::available() {
-                self.in_tiles(image, weight, bias, activation, result, scratch);
+                self.in_tiles(image, weight, bias, finish, result, scratch);
             } else {
-                self.by_gemm(image, weight, bias, activation, result, scratch);
+                self.by_gemm(image, weight, bias, finish, result, scratch);
             }
         }
     }
@@ -84,28 +109,20 @@ impl Conv2d {
         image: &[f32],
         weight: &[f32],
         bias: Option<&[f32]>,
-        activation: Option<(f32, f32)>,
+        finish: Finish<'_>,
         result: &mut [f32],
         scratch: &mut Scratch,
     ) {
         let [oh, ow] = self.output_hw();
         let (pixels, depth) = (oh * ow, self.depth());
-        let [kh, kw] = self.kernel;
         let mut fill = |rows: Range<usize>, columns: Range<usize>, panels: &mut Panels<'_>| {
             if self.is_pointwise() {
                 return panels.copy(&image[rows.start * pixels + columns.start..], pixels, 1);
             }
-            let unfolded = scratch.columns(columns.len());
-            for (i, row) in rows.enumerate() {
-                let plane = &image[row / (kh * kw) * self.h * self.w..][..self.h * self.w];
-                let tap = [row / kw % kh, row % kw];
-                unfold_tap(self, plane, tap, ow, columns.start, unfolded);
-                panels.set_row(i, unfolded);
-            }
+            unfold(self, image, rows, columns.clone(), scratch.columns(columns.len()), panels);
         };
         let left = Left { data: weight, row_stride: depth };
         let mut target = Target { data: result, stride: pixels };
-        let finish = Finish { affine: None, limits: activation };
         let shape = [weight.len() / depth, depth, pixels];
         product::product(shape, left, &mut fill, &mut target, Start::Rows(bias), finish);
     }
@@ -116,7 +133,7 @@ impl Conv2d {
         image: &[f32],
         weight: &[f32],
         bias: Option<&[f32]>,
-        activation: Option<(f32, f32)>,
+        finish: Finish<'_>,
         result: &mut [f32],
         scratch: &mut Scratch,
     ) {
@@ -137,7 +154,15 @@ impl Conv2d {
             };
             let target = &mut result[first..];
             matmul_into(rows, depth, columns, weight, unfolded, target, pixels, 1.0, 0.0);
-            finish(bias, activation, result, pixels, first..first + columns);
+            for (i, row) in result.chunks_exact_mut(pixels).enumerate() {
+                let row = &mut row[first..first + columns];
+                if let Some(bias) = bias {
+                    for v in row.iter_mut() {
+                        *v += bias[i];
+                    }
+                }
+                complete(finish.rows(i), row);
+            }
             first += columns;
         }
     }
@@ -152,32 +177,53 @@ impl Conv2d {
     }
 }
 
-/// Adds the bias to, and clamps, the columns `range` of rows of `pixels` elements.
-fn finish(
-    bias: Option<&[f32]>,
-    activation: Option<(f32, f32)>,
-    out: &mut [f32],
-    pixels: usize,
-    range: std::ops::Range<usize>,
-) {
-    if bias.is_none() && activation.is_none() {
-        return;
-    }
-    let limits = activation.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-    for (i, row) in out.chunks_exact_mut(pixels).enumerate() {
-        add_clamp(&mut row[range.clone()], bias.map_or(0.0, |b| b[i]), limits);
-    }
-}
-
+/// Unfolds the taps `rows` at the output positions `columns` into panels, each by way of a buffer of its length.
 #[inline(always)]
-fn add_clamp_body(row: &mut [f32], bias: f32, limits: (f32, f32)) {
-    for v in row {
-        *v = clamp(*v + bias, limits);
+fn unfold_body(
+    conv: &Conv2d,
+    image: &[f32],
+    rows: Range<usize>,
+    columns: Range<usize>,
+    buffer: &mut [f32],
+    panels: &mut Panels<'_>,
+) {
+    let [kh, kw] = conv.kernel;
+    let [_, ow] = conv.output_hw();
+    for (i, row) in rows.enumerate() {
+        let plane = &image[row / (kh * kw) * conv.h * conv.w..][..conv.h * conv.w];
+        unfold_tap(conv, plane, [row / kw % kh, row % kw], ow, columns.start, buffer);
+        panels.set_row(i, buffer);
     }
 }
 
 dispatch! {
-    fn add_clamp(row: &mut [f32], bias: f32, limits: (f32, f32)) => add_clamp_body
+    fn unfold(
+        conv: &Conv2d, image: &[f32], rows: Range<usize>, columns: Range<usize>, buffer: &mut [f32],
+        panels: &mut Panels<'_>,
+    ) => unfold_body, wide
+}
+
+/// Completes sums of the first row that `finish` is of.
+pub(super) fn complete(finish: Finish<'_>, sums: &mut [f32]) {
+    match (finish.affine, finish.limits) {
+        (None, None) => {}
+        (None, Some(limits)) => clamp_all(sums, limits),
+        (Some((scale, shift)), limits) => {
+            let pixels = sums.len();
+            per_channel_affine_in_place(sums, pixels, &scale[..1], &shift[..1], limits);
+        }
+    }
+}
+
+#[inline(always)]
+fn clamp_all_body(row: &mut [f32], limits: (f32, f32)) {
+    for v in row {
+        *v = clamp(*v, limits);
+    }
+}
+
+dispatch! {
+    fn clamp_all(row: &mut [f32], limits: (f32, f32)) => clamp_all_body
 }
 
 /// Clamps to `[lo, hi]`; NaN stays NaN.

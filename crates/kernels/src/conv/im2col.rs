@@ -19,7 +19,7 @@ pub(crate) fn im2col(conv: &Conv2d, image: &[f32], first: usize, columns: usize,
 }
 
 /// One row of the unfolded matrix: what the tap `[ky, kx]` reads at each output position.
-#[inline]
+#[inline(always)]
 pub(super) fn unfold_tap(
     conv: &Conv2d,
     plane: &[f32],
@@ -32,34 +32,29 @@ pub(super) fn unfold_tap(
     let offset_y = tap[0] * conv.dilation[0];
     let offset_x = tap[1] * conv.dilation[1];
     let (lo, hi) = valid_range(conv.w, ow, sw, offset_x, conv.pads[1]);
-    let mut position = first;
+    let (mut oy, mut ox) = (first / ow, first % ow);
     let mut rest = row;
     while !rest.is_empty() {
-        let (oy, ox) = (position / ow, position % ow);
         let len = (ow - ox).min(rest.len());
         let (segment, tail) = rest.split_at_mut(len);
         rest = tail;
-        position += len;
-        let iy = oy * sh + offset_y;
+        let (iy, at) = (oy * sh + offset_y, ox);
+        (oy, ox) = (oy + 1, 0);
         if iy < conv.pads[0] || iy - conv.pads[0] >= conv.h {
             segment.fill(0.0);
             continue;
         }
         let line = &plane[(iy - conv.pads[0]) * conv.w..][..conv.w];
-        let a = lo.clamp(ox, ox + len) - ox;
-        let b = hi.clamp(ox, ox + len) - ox;
-        segment[..a].fill(0.0);
-        segment[b..].fill(0.0);
+        let a = lo.clamp(at, at + len) - at;
+        let b = hi.clamp(at, at + len) - at;
+        segment[..a].iter_mut().for_each(|v| *v = 0.0);
+        segment[b..].iter_mut().for_each(|v| *v = 0.0);
         if a < b {
-            let start = (ox + a) * sw + offset_x - conv.pads[1];
+            let start = (at + a) * sw + offset_x - conv.pads[1];
             let inner = &mut segment[a..b];
             match sw {
                 1 => copy_row(inner, &line[start..]),
-                2 => {
-                    for (o, &v) in inner.iter_mut().zip(line[start..].iter().step_by(2)) {
-                        *o = v;
-                    }
-                }
+                2 => every_second(inner, &line[start..]),
                 _ => {
                     for (o, &v) in inner.iter_mut().zip(line[start..].iter().step_by(sw)) {
                         *o = v;
@@ -67,6 +62,25 @@ pub(super) fn unfold_tap(
                 }
             }
         }
+    }
+}
+
+/// Copies every second element.
+#[inline(always)]
+pub(super) fn every_second(out: &mut [f32], from: &[f32]) {
+    let mut done = 0;
+    for (o, f) in out.as_chunks_mut::<8>().0.iter_mut().zip(from.as_chunks::<16>().0) {
+        *o = [f[0], f[2], f[4], f[6], f[8], f[10], f[12], f[14]];
+        done += 8;
+    }
+    let (out, from) = (&mut out[done..], &from[2 * done..]);
+    let mut done = 0;
+    for (o, f) in out.as_chunks_mut::<4>().0.iter_mut().zip(from.as_chunks::<8>().0) {
+        *o = [f[0], f[2], f[4], f[6]];
+        done += 4;
+    }
+    for (o, &f) in out[done..].iter_mut().zip(from[2 * done..].iter().step_by(2)) {
+        *o = f;
     }
 }
 

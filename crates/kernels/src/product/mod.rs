@@ -34,7 +34,8 @@ pub(crate) struct Finish<'a> {
 }
 
 impl Finish<'_> {
-    fn rows(self, from: usize) -> Self {
+    /// The same for the rows from `from` on.
+    pub(crate) fn rows(self, from: usize) -> Self {
         Self { affine: self.affine.map(|(a, b)| (&a[from..], &b[from..])), ..self }
     }
 }
@@ -72,6 +73,7 @@ fn padded(widest: usize, columns: usize) -> usize {
 
 impl Panels<'_> {
     /// Fills a row of the rectangle.
+    #[inline(always)]
     pub(crate) fn set_row(&mut self, row: usize, values: &[f32]) {
         assert!(row < self.depth && values.len() == self.columns, "a row of the block");
         set_row(self.data, self.depth, self.widest, row, values);
@@ -88,7 +90,7 @@ impl Panels<'_> {
 }
 
 #[inline(always)]
-fn set_row_body(data: &mut [f32], depth: usize, widest: usize, row: usize, values: &[f32]) {
+fn set_row(data: &mut [f32], depth: usize, widest: usize, row: usize, values: &[f32]) {
     match widest {
         32 => set_row_of::<32>(data, depth, row, values),
         _ => set_row_of::<16>(data, depth, row, values),
@@ -110,14 +112,12 @@ fn set_row_of<const W: usize>(data: &mut [f32], depth: usize, row: usize, values
         let (panel, next) = tail.split_at_mut(depth * width);
         let target = &mut panel[row * width..][..width];
         let len = width.min(rest.len());
-        target[..len].copy_from_slice(&rest[..len]);
-        target[len..].fill(0.0);
+        for (t, &v) in target.iter_mut().zip(rest) {
+            *t = v;
+        }
+        target[len..].iter_mut().for_each(|v| *v = 0.0);
         (rest, tail) = (&rest[len..], next);
     }
-}
-
-dispatch! {
-    fn set_row(data: &mut [f32], depth: usize, widest: usize, row: usize, values: &[f32]) => set_row_body, wide
 }
 
 #[inline(always)]
@@ -130,7 +130,7 @@ fn copy_rows_body(
     row_stride: usize,
 ) {
     for row in 0..depth {
-        set_row_body(data, depth, widest, row, &from[row * row_stride..][..columns]);
+        set_row(data, depth, widest, row, &from[row * row_stride..][..columns]);
     }
 }
 
