@@ -121,6 +121,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
     fn what_is_not_a_library_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("libonnxruntime.so");

@@ -81,7 +81,9 @@ pub(super) fn first<T>(
                         return Ok(found);
                     }
                     if library_in(&capi).is_empty() {
-                        tried.push(Attempt { place: said, reason: "there is no library in it".into() });
+                        let reason =
+                            if has_binding(&capi) { OLD_PACKAGE } else { "there is no library in it" };
+                        tried.push(Attempt { place: said, reason: reason.into() });
                     }
                 }
             }
@@ -113,7 +115,14 @@ fn named_file(path: &Path) -> Result<PathBuf, String> {
     if path.is_dir() {
         let place = [path.to_owned(), path.join("capi"), path.join("lib")];
         let found = place.iter().flat_map(|folder| library_in(folder)).next();
-        return found.ok_or_else(|| format!("there is no {} in this folder", loader_names().join(" or ")));
+        return found.ok_or_else(|| {
+            let old = place.iter().any(|folder| has_binding(folder));
+            if old {
+                OLD_PACKAGE.into()
+            } else {
+                format!("there is no {} in this folder", loader_names().join(" or "))
+            }
+        });
     }
     if path.components().count() == 1 && !path.exists() {
         return Ok(path.to_owned());
@@ -122,6 +131,17 @@ fn named_file(path: &Path) -> Result<PathBuf, String> {
         return Err("there is no such file".into());
     }
     std::path::absolute(path).map_err(|e| e.to_string())
+}
+
+/// Packages had their library inside of the binding for Python at first, where nobody else can use it.
+const OLD_PACKAGE: &str =
+    "this Python package has no library of its own; packages of version 1.19 and newer have one";
+
+fn has_binding(capi: &Path) -> bool {
+    let binding = |name: &str| name.starts_with("onnxruntime_pybind11_state");
+    std::fs::read_dir(capi).is_ok_and(|mut entries| {
+        entries.any(|e| e.is_ok_and(|e| e.file_name().to_str().is_some_and(binding)))
+    })
 }
 
 /// Names under which the system's loader may know the library.
@@ -255,6 +275,12 @@ mod tests {
         };
         assert_eq!(first(&named, &mut take).unwrap(), file, "a folder stands for the library in it");
         assert_eq!(first(&around, &mut take).unwrap(), file, "beside the program");
+        let old = tempfile::tempdir().unwrap();
+        fs::create_dir(old.path().join("capi")).unwrap();
+        fs::write(old.path().join("capi/onnxruntime_pybind11_state.cpython-311-x86_64-linux-gnu.so"), "")
+            .unwrap();
+        let named = Surroundings { wanted: Some(old.path().into()), ..Surroundings::default() };
+        assert!(first(&named, &mut take).unwrap_err().to_string().contains("1.19"));
     }
 
     #[test]
