@@ -62,3 +62,28 @@ fn operators_agree_with_onnx_runtime() {
 fn spatial_operators_agree_with_onnx_runtime() {
     agree("ops_spatial.py", 100);
 }
+
+#[test]
+fn quantized_operators_agree_with_onnx_runtime() {
+    agree("ops_quantized.py", 300);
+}
+
+#[test]
+fn arithmetic_agrees_with_onnx_runtime() {
+    agree("ops_math.py", 900);
+}
+
+#[test]
+fn indexing_agrees_with_onnx_runtime() {
+    agree("ops_index.py", 400);
+}
+
+#[test]
+fn recurrent_operators_agree_with_onnx_runtime() {
+    agree("ops_recurrent.py", 80);
+}
+
+#[test]
+fn transformer_operators_agree_with_onnx_runtime() {
+    agree("ops_transformer.py", 100);
+}

@@ -21,6 +21,7 @@ pub mod conv;
 pub mod conv_transpose;
 pub mod elementwise;
 pub mod histogram;
+pub mod integer;
 pub mod math;
 pub mod matmul;
 pub mod norm;

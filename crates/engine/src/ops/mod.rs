@@ -16,9 +16,12 @@ mod control;
 mod conv;
 mod conv_transpose;
 mod conv_volume;
+mod deform;
 mod det;
+mod dynamic_quantize;
 mod einsum;
 mod functions;
+mod fused_conv;
 mod generate;
 mod grid;
 mod index;
@@ -35,6 +38,8 @@ mod pairs;
 mod pool;
 mod pool_max;
 mod qlinear;
+mod qlinear_pool;
+mod qlinear_table;
 mod quantize;
 mod random;
 mod recurrent;
@@ -42,6 +47,7 @@ mod reduce;
 mod resize;
 mod resize_axis;
 mod resize_integer;
+mod roi;
 mod scan;
 mod scatter;
 mod select;
@@ -149,9 +155,12 @@ pub(crate) const FAMILIES: &[&[Op]] = &[
     control::OPS,
     conv::OPS,
     conv_transpose::OPS,
+    deform::OPS,
     det::OPS,
+    dynamic_quantize::OPS,
     einsum::OPS,
     functions::OPS,
+    fused_conv::OPS,
     generate::OPS,
     grid::OPS,
     index::OPS,
@@ -167,11 +176,14 @@ pub(crate) const FAMILIES: &[&[Op]] = &[
     pool::OPS,
     pool_max::OPS,
     qlinear::OPS,
+    qlinear_pool::OPS,
+    qlinear_table::OPS,
     quantize::OPS,
     random::OPS,
     recurrent::OPS,
     reduce::OPS,
     resize::OPS,
+    roi::OPS,
     scan::OPS,
     scatter::OPS,
     select::OPS,

@@ -17,27 +17,88 @@ pub(super) const OPS: &[Op] = &[
     Op::any("DequantizeLinear", dequantize).contrib(),
 ];
 
-/// What both operators refuse.
-fn check(cx: Cx<'_>) -> Outcome<()> {
-    if cx.int_or("block_size", 0) != 0 {
-        return Err("quantization in blocks is not supported".into());
-    }
-    if cx.int_or("precision", 0) != 0 {
-        return Err("its attribute precision is not supported".into());
-    }
-    Ok(())
+/// Which elements share a scale.
+#[derive(Clone, Copy)]
+struct Sharing {
+    axis: i64,
+    /// Elements along the axis that share one, where they come in blocks.
+    block: Option<usize>,
 }
 
-/// Channels along the axis and elements of each, or one channel of everything for a single scale.
-fn channels(shape: &[usize], axis: i64, scales: usize) -> Outcome<(usize, usize)> {
-    if scales == 1 {
-        return Ok((1, count(shape)?));
+impl Sharing {
+    fn parse(cx: Cx<'_>) -> Outcome<Self> {
+        // FLOAT is what is computed in.
+        if !matches!(cx.int_or("precision", 0), 0 | 1) {
+            return Err("its attribute precision is not supported".into());
+        }
+        let block = match cx.int_or("block_size", 0) {
+            0 => None,
+            n => Some(usize::try_from(n).map_err(|_| format!("its block_size is {n}, which is negative"))?),
+        };
+        Ok(Self { axis: cx.int_or("axis", 1), block })
     }
-    let axis = axis_of(axis, shape.len())?;
-    if shape[axis] != scales {
-        return Err(format!("{scales} scales do not fit axis {axis} of an input of shape {shape:?}"));
+
+    fn on(self, shape: &[usize], scales: &[usize]) -> Outcome<Runs> {
+        let len = scales.iter().product::<usize>();
+        let Some(block) = self.block else {
+            // A single scale is for everything, whatever the axis.
+            if len == 1 {
+                return Ok(Runs { run: count(shape)?, scale: Scale::Cycle(1) });
+            }
+            let axis = axis_of(self.axis, shape.len())?;
+            if shape[axis] != len {
+                return Err(format!("{len} scales do not fit axis {axis} of an input of shape {shape:?}"));
+            }
+            return Ok(Runs { run: count(&shape[axis + 1..])?, scale: Scale::Cycle(len) });
+        };
+        let axis = axis_of(self.axis, shape.len())?;
+        let mut fits = scales.len() == shape.len();
+        for (i, (n, s)) in shape.iter().zip(scales).enumerate() {
+            fits &= if i == axis { n.div_ceil(block) == *s } else { n == s };
+        }
+        if !fits {
+            return Err(format!(
+                "scales of shape {scales:?} in blocks of {block} do not fit an input of shape {shape:?}"
+            ));
+        }
+        let (n, inner) = (shape[axis], count(&shape[axis + 1..])?);
+        Ok(Runs { run: 1, scale: Scale::Blocks { n, block, inner } })
     }
-    Ok((scales, count(&shape[axis + 1..])?))
+}
+
+/// Runs of elements with one scale.
+struct Runs {
+    run: usize,
+    scale: Scale,
+}
+
+enum Scale {
+    /// Over and over so many.
+    Cycle(usize),
+    Blocks {
+        n: usize,
+        block: usize,
+        inner: usize,
+    },
+}
+
+impl Runs {
+    /// Calls `f` with each run and the place of its scale.
+    fn each(&self, len: usize, mut f: impl FnMut(std::ops::Range<usize>, usize)) {
+        match self.scale {
+            Scale::Cycle(count) => {
+                let starts = (0..len).step_by(self.run.max(1));
+                starts.enumerate().for_each(|(i, start)| f(start..start + self.run, i % count));
+            }
+            Scale::Blocks { n, block, inner } => {
+                let blocks = n.div_ceil(block);
+                for i in 0..len {
+                    let (outer, at) = (i / (n * inner), i / inner % n);
+                    f(i..i + 1, (outer * blocks + at / block) * inner + i % inner);
+                }
+            }
+        }
+    }
 }
 
 /// The zero points of the type that `Holds` finds, zero where there are none.
@@ -59,8 +120,7 @@ macro_rules! zero_points {
 }
 
 fn quantize(cx: Cx<'_>) -> Outcome<Kernel> {
-    check(cx)?;
-    let axis = cx.int_or("axis", 1);
+    let sharing = Sharing::parse(cx)?;
     let target = match cx.int_or("output_dtype", 0) {
         0 => None,
         n => Some(
@@ -77,17 +137,13 @@ fn quantize(cx: Cx<'_>) -> Outcome<Kernel> {
             }
             _ => args.f32(0)?,
         };
-        let (scales, _) = args.f32(1)?;
-        let (count, inner) = channels(shape, axis, scales.len())?;
+        let (scales, scales_shape) = args.f32(1)?;
+        let runs = sharing.on(shape, scales_shape)?;
         macro_rules! to {
             ($variant:ident, $ty:ty, $kernel:ident) => {{
                 let zeros = zero_points!(args, $variant, $ty, scales.len());
                 let mut out = <$ty>::buffer(ws, x.len())?;
-                if !x.is_empty() {
-                    for (i, (x, out)) in x.chunks_exact(inner).zip(out.chunks_exact_mut(inner)).enumerate() {
-                        $kernel(x, scales[i % count], zeros[i % count], out);
-                    }
-                }
+                runs.each(x.len(), |at, i| $kernel(&x[at.clone()], scales[i], zeros[i], &mut out[at]));
                 value(shape, out)
             }};
         }
@@ -103,26 +159,18 @@ fn quantize(cx: Cx<'_>) -> Outcome<Kernel> {
 }
 
 fn dequantize(cx: Cx<'_>) -> Outcome<Kernel> {
-    check(cx)?;
-    if cx.int_or("output_dtype", 0) > 1 {
-        return Err("its attribute output_dtype is not supported".into());
-    }
-    let axis = cx.int_or("axis", 1);
-    Ok(in_float(Box::new(move |args, ws| {
+    let sharing = Sharing::parse(cx)?;
+    let target = cx.int_or("output_dtype", 0);
+    let kernel = in_float(Box::new(move |args, ws| {
         let shape = args.value(0)?.shape();
-        let (scales, _) = args.f32(1)?;
-        let (count, inner) = channels(shape, axis, scales.len())?;
+        let (scales, scales_shape) = args.f32(1)?;
+        let runs = sharing.on(shape, scales_shape)?;
         let mut out = ws.floats(args.value(0)?.len());
         macro_rules! from {
             ($variant:ident, $ty:ty, $q:expr, $kernel:ident) => {{
                 let zeros = zero_points!(args, $variant, $ty, scales.len());
-                if !out.is_empty() {
-                    for (i, (q, out)) in
-                        slice($q).chunks_exact(inner).zip(out.chunks_exact_mut(inner)).enumerate()
-                    {
-                        $kernel(q, scales[i % count], zeros[i % count], out);
-                    }
-                }
+                let q = slice($q);
+                runs.each(q.len(), |at, i| $kernel(&q[at.clone()], scales[i], zeros[i], &mut out[at]));
             }};
         }
         match args.value(0)? {
@@ -134,13 +182,22 @@ fn dequantize(cx: Cx<'_>) -> Outcome<Kernel> {
             other => return Err(format!("dequantization of {} is not supported", other.dtype())),
         }
         Ok(results![Value::f32(shape, out)])
-    })))
+    }));
+    Ok(Box::new(move |args, ws| {
+        let scale = args.value(1)?.dtype();
+        if target != 0 && target != i64::from(scale as i32) {
+            return Err(format!(
+                "an output_dtype other than {scale}, the type of its scale, is not supported"
+            ));
+        }
+        kernel(args, ws)
+    }))
 }
 
 /// QuantizeLinear and DequantizeLinear of one scale in one sweep; inputs are `x, scale, zero point` and those of the
 /// second, which are the same.
 pub(super) fn fake(cx: Cx<'_>) -> Outcome<Kernel> {
-    check(cx)?;
+    Sharing::parse(cx)?;
     Ok(in_float(Box::new(move |args, ws| {
         let grid = grid(args)?;
         args.f32(0)?;

@@ -295,7 +295,8 @@ fn integers<T: Integer>(
     }
     // Images and volumes are blended along all of their axes, also those that keep their size.
     let spatial = if axes.len().is_multiple_of(2) { 2 } else { 3 };
-    let first = if axes.iter().rev().skip(spatial).all(is_kept) { axes.len().saturating_sub(spatial) } else { 0 };
+    let first =
+        if axes.iter().rev().skip(spatial).all(is_kept) { axes.len().saturating_sub(spatial) } else { 0 };
     let blends: Vec<_> = axes
         .iter()
         .enumerate()

@@ -83,14 +83,20 @@ impl Coordinate {
     }
 }
 
+/// Whether a place lies in the middle between two elements, but for what rounding did to it.
+fn is_tie(x: f32) -> bool {
+    (x - x.floor() - 0.5).abs() < 1e-6
+}
+
 impl Nearest {
     /// The element at a place.
     pub(super) fn of(self, x: f32, axis: &Axis) -> usize {
         let rounded = match self {
             Self::Simple if axis.scale < 1.0 => x.ceil(),
             Self::Simple | Self::Floor => x.floor(),
-            Self::RoundPreferFloor => (x - 0.5).ceil(),
-            Self::RoundPreferCeil => (x + 0.5).floor(),
+            Self::RoundPreferFloor if is_tie(x) => x.floor(),
+            Self::RoundPreferCeil if is_tie(x) => x.ceil(),
+            Self::RoundPreferFloor | Self::RoundPreferCeil => x.round(),
             Self::Ceil => x.ceil(),
         };
         rounded.clamp(0.0, axis.from as f32 - 1.0) as usize

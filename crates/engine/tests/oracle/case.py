@@ -43,8 +43,12 @@ def case(op, inputs, constants=(), opset=17, outputs=1, domain="", **attributes)
         else:
             initializers.append(numpy_helper.from_array(value, name))
     outs = [f"y{k}" for k in range(outputs)]
-    node = helper.make_node(op, names, outs, name=op.lower(), domain=domain, **attributes)
-    write(op, opset, [node], infos, initializers, outs, {f"x{k}": v for k, v in enumerate(inputs)})
+    # An attribute that is called like a parameter here has an underscore behind its name.
+    attributes = {name.rstrip("_"): v for name, v in attributes.items()}
+    node = helper.make_node(op, names, outs, name=op.lower(), domain=domain)
+    node.attribute.extend(helper.make_attribute(name, v) for name, v in attributes.items())
+    feeds = {f"x{k}": v for k, v in enumerate(inputs) if v is not None}
+    write(op, opset, [node], infos, initializers, outs, feeds)
 
 
 def write(label, opset, nodes, infos, initializers, outs, feeds):

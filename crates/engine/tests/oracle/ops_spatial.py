@@ -197,3 +197,28 @@ for shape in [(2, 3, 7), (2, 3, 4, 5, 2)]:
 for axis in [0, 1, -1]:
     case("LpNormalization", [f(2, 3, 4)], opset=22, axis=axis)
     case("LpNormalization", [f(2, 3, 4).astype(np.float64)], opset=1 + 6, axis=axis, p=1)
+# Regions and columns.
+corners = np.sort(R.uniform(-2, 22, (6, 2, 2)), 1).reshape(6, 4).astype(np.float32)
+for opset in [10, 16]:
+    for mode in ["avg", "max"]:
+        for samples in [0, 2]:
+            for transform in ["half_pixel", "output_half_pixel"] if opset > 10 else [None]:
+                extra = dict(coordinate_transformation_mode=transform) if transform else {}
+                case("RoiAlign", [f(2, 3, 9, 11), corners, R.integers(0, 2, 6)], opset=opset, mode=mode, output_height=3,
+                     output_width=4, sampling_ratio=samples, spatial_scale=0.5, **extra)
+    case("RoiAlign", [f(2, 3, 9, 11), corners, R.integers(0, 2, 6)], opset=opset)
+rois = np.concatenate([R.integers(0, 2, (6, 1)), corners], 1).astype(np.float32)
+for scale in [0.5, 0.3]:
+    case("MaxRoiPool", [f(2, 3, 9, 11), rois], pooled_shape=[3, 2], spatial_scale=scale)
+case("Col2Im", [f(2, 12, 6)], [i64(4, 5), i64(2, 3)], opset=18, strides=[1, 2], pads=[0, 1, 0, 0])
+case("Col2Im", [f(1, 10, 15)], [i64(5, 6), i64(1, 5)], opset=18, pads=[0, 1, 0, 0], strides=[1, 1], dilations=[1, 1])
+case("Col2Im", [f(1, 8, 4)], [i64(5, 5), i64(2, 2)], opset=18, dilations=[2, 3], strides=[2, 1])
+case("Col2Im", [f(2, 16, 12)], [i64(3, 4, 3), i64(2, 2, 2)], opset=18)
+case("Col2Im", [f(2, 6, 4)], [i64(6), i64(3)], opset=18)
+for window in [dict(), dict(pads=[1, 0, 1, 2], strides=[2, 1]), dict(dilations=[2, 1], offset_group=2), dict(group=2)]:
+    group, offset_group = window.get("group", 1), window.get("offset_group", 1)
+    pads, strides, dilations = window.get("pads", [0] * 4), window.get("strides", [1, 1]), window.get("dilations", [1, 1])
+    oh, ow = [(n + pads[a] + pads[a + 2] - dilations[a] * (k - 1) - 1) // strides[a] + 1 for a, n, k in [(0, 7, 3), (1, 8, 2)]]
+    x = [f(2, 4, 7, 8), f(6, 4 // group, 3, 2), f(2, offset_group * 12, oh, ow)]
+    case("DeformConv", x, opset=19, **window)
+    case("DeformConv", [*x, f(6), f(2, offset_group * 6, oh, ow)], opset=22, **window)
