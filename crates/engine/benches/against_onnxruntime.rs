@@ -247,11 +247,17 @@ fn feeds(model: &Model, samples: usize) -> Vec<Feeds> {
 }
 
 /// Time that this thread has been running; by the clock where the system does not tell.
+#[cfg(unix)]
+fn on_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Time that this thread has been running; by the clock where the system does not tell.
+#[cfg(not(unix))]
 fn on_cpu() -> Duration {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = told.and_then(|t| t.split_whitespace().next()?.parse().ok());
-    nanos.map_or_else(|| START.get_or_init(Instant::now).elapsed(), Duration::from_nanos)
+    START.get_or_init(Instant::now).elapsed()
 }
 
 /// What a fresh process needs at most, in KiB: two runs of one batch of `samples`, every tensor shown.
