@@ -1,6 +1,8 @@
 //! The embedded engine.
 
-use shiftwise_graph::Model;
+use std::borrow::Cow;
+
+use shiftwise_graph::{GraphError, Model};
 
 use crate::session::EmbeddedSession;
 use crate::{Engine, EngineError, PrepareOptions, Session, Unsupported, compile, lower};
@@ -21,12 +23,14 @@ impl Engine for Embedded {
     }
 
     fn unsupported(&self, model: &Model) -> Vec<Unsupported> {
-        let (lowered, refused) = lower::lower(model);
+        let inlined = inlined(model).unwrap_or(Cow::Borrowed(model));
+        let (lowered, refused) = lower::lower(&inlined);
         lower::explain(compile::unsupported(&lowered), refused)
     }
 
     fn prepare(&self, model: &Model, options: &PrepareOptions) -> Result<Box<dyn Session>, EngineError> {
-        let (lowered, refused) = lower::lower(model);
+        let inlined = inlined(model).map_err(|e| EngineError::Graph(e.to_string()))?;
+        let (lowered, refused) = lower::lower(&inlined);
         let nodes = lower::explain(compile::unsupported(&lowered), refused);
         if !nodes.is_empty() {
             return Err(EngineError::Unsupported { engine: self.name(), nodes });
@@ -34,4 +38,9 @@ impl Engine for Embedded {
         let plan = compile::plan(&lowered, &lower::watch(model, &lowered, &options.watch))?;
         Ok(Box::new(EmbeddedSession::new(plan, model.graph.inputs(), model.graph.outputs())))
     }
+}
+
+/// The model without functions of its own.
+fn inlined(model: &Model) -> Result<Cow<'_, Model>, GraphError> {
+    Ok(model.without_functions()?.map_or(Cow::Borrowed(model), Cow::Owned))
 }

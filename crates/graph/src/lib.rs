@@ -9,6 +9,7 @@ mod dtype;
 mod error;
 mod external;
 mod graph;
+mod inline;
 mod load;
 mod model;
 mod node;

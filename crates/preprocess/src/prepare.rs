@@ -23,7 +23,8 @@ pub struct Prepared {
 
 /// Rewrites a float model into the reference for all that follows. The order:
 ///
-/// 1. checks, so that nothing is refused after work was done;
+/// 1. the model's own functions are inlined, as no pass looks into them, then checks, so that nothing is refused after work
+///    was done;
 /// 2. Constant nodes become initializers: every other pass looks for constants there;
 /// 3. dimensions are fixed, and shapes inferred from them: without, shape arithmetic is not constant;
 /// 4. constants are folded and identities removed in turns, with shapes inferred between them, until nothing changes:
@@ -38,11 +39,11 @@ pub fn prepare(
     config: &PreprocessConfig,
     engine: &dyn Engine,
 ) -> Result<Prepared, PreprocessError> {
-    let mut rewrites = Rewrites {
-        nodes_before: model.graph.node_count(),
-        warnings: passes::check_model(&model, engine)?,
-        ..Rewrites::default()
-    };
+    let nodes_before = model.graph.node_count();
+    let inlined = passes::inline_functions(&mut model)?;
+    let warnings = passes::check_model(&model, engine)?;
+    let mut rewrites = Rewrites { nodes_before, warnings, ..Rewrites::default() };
+    rewrites.add(inlined);
     model.ir_version = model.ir_version.max(CONSTANTS_ARE_NO_INPUTS);
 
     rewrites.add(passes::fix_dimensions(&mut model, &config.fix_dim, &config.fix_shapes)?);

@@ -6,6 +6,7 @@ mod constants;
 mod dead_code;
 mod dimensions;
 mod fold_batch_norm;
+mod functions;
 mod identity;
 mod no_op;
 
@@ -15,10 +16,12 @@ pub use constants::Constants;
 pub use dead_code::{dead_code, unused_constants};
 pub(crate) use dimensions::fix_dimensions;
 pub use fold_batch_norm::FoldBatchNorm;
+pub(crate) use functions::inline_functions;
 pub use identity::RemoveIdentity;
 
 /// Names of passes in reports.
 pub(crate) mod name {
+    pub(crate) const INLINE_FUNCTIONS: &str = "inline_functions";
     pub(crate) const FIX_DIMENSIONS: &str = "fix_dimensions";
     pub(crate) const CONSTANTS: &str = "constants";
     pub(crate) const CONSTANT_FOLDING: &str = "constant_folding";
