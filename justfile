@@ -54,6 +54,10 @@ lint:
 check-all: check
     SHIFTWISE_SLOW=1 scripts/test
 
+# Write docs/operators.md from the tables of the engine
+operators:
+    SHIFTWISE_WRITE_DOCS=1 cargo test --locked --quiet --package shiftwise-engine --test operators
+
 # Print ratios of speed and memory: calibration against a bare run
 bench *ARGS:
     cargo bench --locked --package shiftwise-calibrate -- {{ ARGS }}
