@@ -154,7 +154,7 @@ fn rms(cx: Cx<'_>) -> Outcome<Kernel> {
 
 /// Normalises `input + skip + bias`; the fourth output is that sum.
 fn skip(cx: Cx<'_>) -> Outcome<Kernel> {
-    let epsilon = cx.float_or("epsilon", 1e-5);
+    let epsilon = cx.float_or("epsilon", 1e-12);
     let centred = cx.node.op_type == "SkipLayerNormalization";
     Ok(Box::new(move |args, ws| {
         let (x, shape) = args.f32(0)?;

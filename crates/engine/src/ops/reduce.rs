@@ -5,7 +5,7 @@
 use shiftwise_graph::Value;
 
 use super::{Cx, Op};
-use crate::args::{Args, Kernel, Outcome, axis_of, results};
+use crate::args::{Args, Ints, Kernel, Outcome, axis_of, results};
 use crate::number::{Number, each_number};
 use crate::pool::Workspace;
 use crate::scalar::{count, slice, value};
@@ -62,9 +62,8 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
             None => None,
         };
         let axes = axes.filter(|a| !a.is_empty());
-        if axes.is_none() && noop && by_input {
-            return Ok(results![args.take_or_copy(0, ws)?]);
-        }
+        // Over no axes, every element is reduced alone: its square, its logarithm.
+        let axes = axes.or((noop && by_input).then(Ints::new));
         let plan = Reduced::new(args.value(0)?.shape(), axes.as_deref(), keep)?;
         match args.value(0)? {
             Value::F32(_) => Ok(results![float(kind, &plan, args, ws)?]),

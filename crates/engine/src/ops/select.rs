@@ -143,9 +143,9 @@ fn one_hot(cx: Cx<'_>) -> Outcome<Kernel> {
             let mut out = ws.buffer(count(&shape)?);
             out.fill(off);
             for (i, v) in wanted.iter().enumerate() {
-                let v = v.trunc();
-                let place = if v < 0.0 { v + depth as f64 } else { v };
-                if (0.0..depth as f64).contains(&place) {
+                let place = if *v < 0.0 { v + depth as f64 } else { *v };
+                // A fraction is no index.
+                if (0.0..depth as f64).contains(&place) && place.fract() == 0.0 {
                     let (outer, rest) = (i / inner, i % inner);
                     out[(outer * depth + place as usize) * inner + rest] = on;
                 }

@@ -151,7 +151,6 @@ impl Cell for Lstm<'_> {
             direction.clipped(o);
             f.apply(o);
             next.copy_from_slice(new_cell);
-            direction.clipped(next);
             out.apply(next);
             next.iter_mut().zip(&*o).for_each(|(v, o)| *v *= o);
         }

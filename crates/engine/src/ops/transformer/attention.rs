@@ -104,15 +104,18 @@ impl Options {
         batch: usize,
         args: &Args<'_>,
         masks: [usize; 2],
+        past: usize,
         ws: &mut Workspace,
     ) -> Outcome<Heads> {
+        if self.unidirectional && k.length != past + q.length {
+            return Err("unidirectional attention from one sequence to another is not supported".into());
+        }
         let full = [batch, q.heads, q.length, k.length];
         let mask = padding(args, masks[0], full, self.filter, ws)?;
         let bias = match args.get(masks[1]) {
             None => None,
             Some(v) => Some(Bias::new(args.f32(masks[1])?.0, v.shape(), full, ws)?),
         };
-        let past = k.length.saturating_sub(q.length);
         let change = |b: usize, n: usize, scores: &mut [f32]| {
             mask.iter().chain(&bias).for_each(|added| added.add(b, n, scores));
             if self.unidirectional {
@@ -166,8 +169,9 @@ fn packed(cx: Cx<'_>) -> Outcome<Kernel> {
             return Err("it has no queries, keys and values".into());
         };
         let [past_k, past_v] = past;
+        let past_length = past_k.as_ref().map_or(0, |k| k.length);
         let (k, v) = (k.after(past_k, batch)?, v.after(past_v, batch)?);
-        let out = options.run([&q, &k, &v], batch, args, [3, 5], ws)?;
+        let out = options.run([&q, &k, &v], batch, args, [3, 5], past_length, ws)?;
         let width = out.heads * out.size;
         let mut results = results![Value::f32(&[batch, length, width], out.merged(batch, ws)?)];
         if present {
@@ -225,11 +229,12 @@ fn multi_head(cx: Cx<'_>) -> Outcome<Kernel> {
             Ok(part)
         };
         let (q, k, v) = (part(0, ws)?, part(1, ws)?, part(2, ws)?);
+        let past = args.get(6).map_or(0, |v| v.shape().get(2).copied().unwrap_or(0));
         let (k, v) = (k.after(Heads::given(args, 6, batch)?, batch)?, v.after(Heads::given(args, 7, batch)?, batch)?);
         if q.size * q.heads != width {
             return Err("its heads do not make its width".into());
         }
-        let out = options.run([&q, &k, &v], batch, args, [4, 5], ws)?;
+        let out = options.run([&q, &k, &v], batch, args, [4, 5], past, ws)?;
         let shape = [batch, out.length, out.heads * out.size];
         let mut results = results![Value::f32(&shape, out.merged(batch, ws)?)];
         if present {
