@@ -1,5 +1,5 @@
-//! Runtime choice of instruction set. All of the crate's `unsafe` calls into `target_feature` code are made by the
-//! macro in this module.
+//! Runtime choice of instruction set. The crate's `unsafe` calls into `target_feature` code are made by the macro in
+//! this module, but for those of matrix products.
 
 use std::cell::Cell;
 

@@ -243,3 +243,48 @@ pub(crate) fn product(
     }
     PACKED.set(buffer);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7919 + seed) % 1009) as f32 / 504.0 - 1.0).collect()
+    }
+
+    /// Every remainder of rows and columns, one and several blocks of depth, each start and each finish.
+    #[test]
+    fn tiles_of_every_shape_sum_the_same() {
+        if !available() {
+            return;
+        }
+        for (m, k, n) in
+            [(1, 1, 1), (7, 5, 49), (9, 3, 40), (15, 1600, 33), (6, 20, 25), (13, 8, 300), (3, 770, 24)]
+        {
+            let (a, b, old) = (values(m * k, 1), values(k * n, 2), values(m * n, 3));
+            let (bias, scale, shift) = (values(m, 4), values(m, 5), values(m, 6));
+            for (from_result, transposed, finished) in [(false, false, true), (true, true, false)] {
+                let (row, column) = if transposed { (1, k) } else { (n, 1) };
+                let mut fill = |rows: Range<usize>, columns: Range<usize>, panels: &mut Panels<'_>| {
+                    panels.copy(&b[rows.start * row + columns.start * column..], row, column);
+                };
+                let start = if from_result { Start::Result } else { Start::Rows(Some(&bias)) };
+                let finish = Finish {
+                    affine: finished.then_some((&scale, &shift)),
+                    limits: finished.then_some((-0.5, 2.0)),
+                };
+                let mut got = old.clone();
+                let mut target = Target { data: &mut got, stride: n };
+                product([m, k, n], Left { data: &a, row_stride: k }, &mut fill, &mut target, start, finish);
+                for i in 0..m {
+                    for j in 0..n {
+                        let first = if from_result { old[i * n + j] } else { bias[i] };
+                        let sum = (0..k).fold(first, |s, t| a[i * k + t].mul_add(b[t * row + j * column], s));
+                        let want = if finished { (sum * scale[i] + shift[i]).clamp(-0.5, 2.0) } else { sum };
+                        assert_eq!(got[i * n + j], want, "{m} x {k} x {n}, element {i} {j}");
+                    }
+                }
+            }
+        }
+    }
+}
