@@ -33,6 +33,12 @@ pub fn with_portable<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Whether this thread does without AVX-512.
+    pub(crate) static NARROW: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The best instruction set of this CPU, unless the thread asked for the portable one.
 pub(crate) fn current() -> Isa {
     #[cfg(target_arch = "x86_64")]
@@ -41,6 +47,8 @@ pub(crate) fn current() -> Isa {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl");
+        #[cfg(test)]
+        let avx512 = avx512 && !NARROW.get();
         return if avx512 { Isa::Avx512 } else { Isa::Avx2 };
     }
     Isa::Portable
