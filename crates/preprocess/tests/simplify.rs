@@ -188,7 +188,7 @@ fn names_that_subgraphs_capture_stay() {
         13,
     );
     let after = try_prepare(&model).unwrap();
-    assert!(after.rewrites.warnings[0].contains("If node \"if\" has subgraphs"));
+    assert!(after.rewrites.warnings.is_empty(), "{:?}", after.rewrites.warnings);
     let kept: Vec<(&str, &str)> =
         after.model.graph.nodes().map(|(_, n)| (n.op_type.as_str(), n.outputs[0].as_str())).collect();
     assert_eq!(kept, [("Abs", "seen"), ("If", "y")]);

@@ -8,9 +8,12 @@ use crate::{DynamicDim, PreprocessError};
 /// The oldest operator set whose operators mean what later ones do.
 const OLDEST_OPSET: i64 = 10;
 
-/// Refuses models which are too old, quantized already, or have operators that `engine` cannot compute. Returns warnings.
+/// Domains whose operators another engine may compute.
+const KNOWN_DOMAINS: [&str; 2] = ["", "com.microsoft"];
+
+/// Refuses models which are too old, quantized already, or have operators that nothing computes. Returns warnings.
 ///
-/// Control flow is no reason to refuse: it goes through untouched, and is warned about.
+/// A standard operator that `engine` cannot compute is no reason to refuse: it goes through untouched, and is warned about.
 pub(crate) fn check_model(model: &Model, engine: &dyn Engine) -> Result<Vec<String>, PreprocessError> {
     match model.opset() {
         0 => return Err(PreprocessError::NoOpset),
@@ -20,17 +23,16 @@ pub(crate) fn check_model(model: &Model, engine: &dyn Engine) -> Result<Vec<Stri
     if let Some((_, node)) = model.graph.nodes().find(|(_, n)| is_quantized(n)) {
         return Err(PreprocessError::Quantized(node.label()));
     }
-    let unsupported = engine.unsupported(model);
-    let is_control_flow = |op: &str| matches!(op, "If" | "Loop" | "Scan");
-    let (control_flow, nodes): (Vec<_>, Vec<_>) =
-        unsupported.into_iter().partition(|node| is_control_flow(&node.op));
+    let is_known = |op: &str| KNOWN_DOMAINS.contains(&op.rsplit_once('.').map_or("", |(domain, _)| domain));
+    let (known, nodes): (Vec<_>, Vec<_>) =
+        engine.unsupported(model).into_iter().partition(|node| is_known(&node.op));
     if !nodes.is_empty() {
         return Err(PreprocessError::Unsupported { engine: engine.name(), nodes });
     }
     let warn = |node: &shiftwise_engine::Unsupported| {
-        format!("{} has subgraphs: it is left as it is, but calibration will refuse the model", node.node)
+        format!("{node}: it is left as it is; to run the model, --engine ort is needed")
     };
-    Ok(control_flow.iter().map(warn).collect())
+    Ok(known.iter().map(warn).collect())
 }
 
 /// Whether a node computes with quantized numbers, in whichever domain.
