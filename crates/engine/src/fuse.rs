@@ -52,8 +52,7 @@ fn joins(graph: &Graph, members: &[(NodeId, &Node)], next: &Node) -> bool {
         }
         let normalised = last.is("BatchNormalization");
         let plain = last.is("Conv") || normalised;
-        return plain
-            && (is_limit(next) || (next.is("BatchNormalization") && !normalised && next.outputs.len() == 1));
+        return plain && (is_limit(next) || (is_channelwise(next) && !normalised));
     }
     members.len() == 1 && is_quantize(first) && is_dequantize(next) && same_grid(graph, first, next)
 }
@@ -65,6 +64,11 @@ fn is_dequantized(graph: &Graph, conv: &Node) -> bool {
         let scale = node.input(1).and_then(|s| graph.constant(s)).map(shiftwise_graph::Tensor::dtype);
         is_dequantize(node) && scale == Some(DataType::Float)
     })
+}
+
+/// A BatchNormalization with one factor for each channel.
+fn is_channelwise(node: &Node) -> bool {
+    node.is("BatchNormalization") && node.outputs.len() == 1 && node.int("spatial") != Some(0)
 }
 
 /// Relu, and Clip with limits that are not computed from the same tensor.

@@ -52,9 +52,7 @@ const ALLOWED: &[Allowed] = &[
     allow("GRU", &["activations", "direction", "hidden_size", "linear_before_reset"], &[4], RECURRENT),
     allow("GatherElements", &["axis"], &[], SAME),
     allow("GatherND", &["batch_dims"], &[], SAME),
-    allow("GridSample", &["align_corners", "mode", "padding_mode"], &[], SAME),
     allow("LSTM", &["activations", "direction", "hidden_size"], &[4, 7], RECURRENT),
-    allow("NonMaxSuppression", &["center_point_box"], &[], &[Gives::Int64]),
     allow("NonZero", &[], &[], &[Gives::Int64]),
     allow("OneHot", &["axis"], &[], &[Gives::Like(2)]),
     allow("ScatterElements", &["axis", "reduction"], &[], SAME),
@@ -63,6 +61,11 @@ const ALLOWED: &[Allowed] = &[
     allow("TopK", &["axis", "largest", "sorted"], &[], &[Gives::Like(0), Gives::Int64]),
     allow("Trilu", &["upper"], &[], SAME),
 ];
+
+/// Names of the operators of the allow-list.
+pub(crate) fn operators() -> impl Iterator<Item = &'static str> {
+    ALLOWED.iter().map(|a| a.op)
+}
 
 /// The kernel of a node of the allow-list.
 pub(crate) fn compile(node: &Node, opset: i64) -> Outcome<Kernel> {

@@ -125,14 +125,14 @@ fn all_unsupported_nodes_are_listed() {
         .input("x", &[2])
         .node("Neg", &["x"], &["a"])
         .node("Frobnicate", &["a"], &["b"])
-        .node_with("Resize", &["b", "", "s"], &["y"], &[("mode", "cubic".into())])
+        .node_with("Resize", &["b", "", "s"], &["y"], &[("mode", "sharp".into())])
         .constant("s", Tensor::f32(&[1], &[2.0]))
         .build(&[("y", &[4])], 13);
     let refused = embedded().unsupported(&model);
     let ops: Vec<&str> = refused.iter().map(|u| u.op.as_str()).collect();
     assert_eq!(ops, ["Frobnicate", "Resize"]);
     let error = embedded().prepare(&model, &PrepareOptions::default()).err().unwrap().to_string();
-    assert!(error.contains("Frobnicate node \"b\"") && error.contains("cubic"), "{error}");
+    assert!(error.contains("Frobnicate node \"b\"") && error.contains("sharp"), "{error}");
     let future = Builder::new().input("x", &[2]).node("Neg", &["x"], &["y"]).build(&[("y", &[2])], 99);
     assert!(embedded().unsupported(&future)[0].why.contains("99"));
 }

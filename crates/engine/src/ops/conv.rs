@@ -114,7 +114,7 @@ fn run(
         let shape = span.shape([batch, c_out], volume.out);
         let mut out = ws.floats(count(&shape)?);
         let channels = Channels { batch, c_in, c_out, groups };
-        conv_volume::forward(channels, &volume, [x, weight], bias, &mut out, ws);
+        conv_volume::forward(channels, &volume, [x, weight], bias, &mut out, ws)?;
         let limits = tail.limit.range(args)?;
         let (scale, shift) = match tail.normalise {
             Some((at, epsilon)) => norm::factors(args, at, c_out, epsilon)?,

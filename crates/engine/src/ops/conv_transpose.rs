@@ -72,7 +72,7 @@ fn run(op: &Transposed, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Resu
     let Some(plane) = span.plane() else {
         let channels = Channels { batch, c_in, c_out, groups: op.groups };
         let adjoint = Volume { size, out: span.size, ..span.volume(span.size) };
-        conv_volume::transposed(channels, &adjoint, [x, weight], bias, &mut out, ws);
+        conv_volume::transposed(channels, &adjoint, [x, weight], bias, &mut out, ws)?;
         return Ok(results![Value::f32(&shape, out)]);
     };
     let mut conv = ConvTranspose2d {

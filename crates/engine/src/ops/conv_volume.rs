@@ -3,7 +3,9 @@
 use shiftwise_kernels::matmul::{MatRef, matmul_into};
 use shiftwise_kernels::volume::Volume;
 
+use crate::args::Outcome;
 use crate::pool::Workspace;
+use crate::scalar::count;
 
 /// What a convolution is beside its window.
 #[derive(Clone, Copy)]
@@ -33,12 +35,12 @@ pub(super) fn forward(
     bias: Option<&[f32]>,
     out: &mut [f32],
     ws: &mut Workspace,
-) {
+) -> Outcome<()> {
     let Channels { batch, c_in, c_out, groups } = channels;
     let (in_group, out_group) = (c_in / groups, c_out / groups);
     let (from, pixels) = (volume.input_len(), volume.output_len());
     if out.is_empty() {
-        return;
+        return Ok(());
     }
     for (i, plane) in out.chunks_exact_mut(pixels).enumerate() {
         plane.fill(bias.map_or(0.0, |b| b[i % c_out]));
@@ -46,9 +48,9 @@ pub(super) fn forward(
     let (taps, line) = (volume.kernel_len(), volume.out[1] * volume.out[2]);
     let depth = in_group * taps;
     if depth == 0 || from == 0 {
-        return;
+        return Ok(());
     }
-    let mut columns = ws.floats(depth * line);
+    let mut columns = ws.floats(count(&[depth, line])?);
     for n in 0..batch {
         for g in 0..groups {
             let weight = MatRef::row_major(&weight[g * out_group * depth..][..out_group * depth], depth);
@@ -66,6 +68,7 @@ pub(super) fn forward(
         }
     }
     ws.recycle_floats(columns);
+    Ok(())
 }
 
 /// `out = conv_transpose(x, weight) + bias`, where `volume` is the window of the convolution whose adjoint it is: from
@@ -77,20 +80,20 @@ pub(super) fn transposed(
     bias: Option<&[f32]>,
     out: &mut [f32],
     ws: &mut Workspace,
-) {
+) -> Outcome<()> {
     let Channels { batch, c_in, c_out, groups } = channels;
     let (in_group, out_group) = (c_in / groups, c_out / groups);
     let (to, pixels, taps) = (volume.input_len(), volume.output_len(), volume.kernel_len());
     if out.is_empty() {
-        return;
+        return Ok(());
     }
     for (i, plane) in out.chunks_exact_mut(to).enumerate() {
         plane.fill(bias.map_or(0.0, |b| b[i % c_out]));
     }
     if x.is_empty() || weight.is_empty() {
-        return;
+        return Ok(());
     }
-    let mut columns = ws.floats(taps * pixels);
+    let mut columns = ws.floats(count(&[taps, pixels])?);
     for n in 0..batch {
         for g in 0..groups {
             let image = &x[(n * c_in + g * in_group) * pixels..][..in_group * pixels];
@@ -105,4 +108,5 @@ pub(super) fn transposed(
         }
     }
     ws.recycle_floats(columns);
+    Ok(())
 }

@@ -42,6 +42,13 @@ pub(super) fn widened(args: &Args<'_>, index: usize) -> Outcome<Vec<i32>> {
     })
 }
 
+/// Takes a zero point from values.
+fn shift(values: &mut [i32], zero: i32) {
+    for v in values {
+        *v = v.wrapping_sub(zero);
+    }
+}
+
 /// The zero points at an index: zero where there are none.
 pub(super) fn zeros(args: &Args<'_>, index: Option<usize>, of: usize) -> Outcome<Vec<i32>> {
     match index {
@@ -71,14 +78,16 @@ pub(super) fn centered(
     };
     let wrong = || format!("{} zero points do not fit a tensor of shape {shape:?}", zeros.len());
     if let [zero] = zeros.as_slice() {
-        elements.iter_mut().for_each(|v| *v = v.wrapping_sub(*zero));
+        shift(&mut elements, *zero);
+    } else if shape.is_empty() {
+        return Err(wrong());
     } else if elements.is_empty() {
         return Ok(Centered { elements, shape });
     } else {
         let (run, cycle) = match along {
             Along::Rows => (columns, rows),
             Along::Columns => (1, columns),
-            Along::First => (elements.len() / shape.first().copied().unwrap_or(1).max(1), shape[0]),
+            Along::First => (elements.len() / shape[0], shape[0]),
         };
         // One for each row or column, or for those of every matrix.
         let matrices = elements.len() / (rows * columns);
@@ -87,12 +96,12 @@ pub(super) fn centered(
         }
         if zeros.len() == cycle {
             for (i, part) in elements.chunks_exact_mut(run).enumerate() {
-                part.iter_mut().for_each(|v| *v = v.wrapping_sub(zeros[i % cycle]));
+                shift(part, zeros[i % cycle]);
             }
         } else {
             for (matrix, zeros) in elements.chunks_exact_mut(rows * columns).zip(zeros.chunks_exact(cycle)) {
                 for (i, part) in matrix.chunks_exact_mut(run).enumerate() {
-                    part.iter_mut().for_each(|v| *v = v.wrapping_sub(zeros[i % cycle]));
+                    shift(part, zeros[i % cycle]);
                 }
             }
         }

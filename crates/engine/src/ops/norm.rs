@@ -24,9 +24,6 @@ pub(super) fn check(cx: Cx<'_>) -> Outcome<()> {
     if cx.node.outputs.iter().skip(1).any(|o| !o.is_empty()) {
         return Err("its outputs for training are not supported; export the model for inference".into());
     }
-    if cx.opset < 9 && !cx.flag("spatial", true) {
-        return Err("spatial = 0 is not supported".into());
-    }
     Ok(())
 }
 
@@ -34,10 +31,15 @@ pub(super) fn check(cx: Cx<'_>) -> Outcome<()> {
 fn batch(cx: Cx<'_>) -> Outcome<Kernel> {
     check(cx)?;
     let epsilon = cx.float_or("epsilon", 1e-5);
+    // Before opset 9, every element of an image could have parameters of its own.
+    let single = cx.opset < 9 && !cx.flag("spatial", true);
     Ok(Box::new(move |args, ws| {
+        if let Value::F64(_) = args.value(0)? {
+            return batch_double(args, epsilon, single, ws);
+        }
         let (_, shape) = args.f32(0)?;
         let shape = shape.to_vec();
-        let (channels, pixels) = planes(&shape)?;
+        let (channels, pixels) = parameters(&shape, single)?;
         let (scale, shift) = factors(args, 1, channels, epsilon)?;
         if let Some(Value::F32(mut a)) = args.take(0) {
             if let Some(x) = a.as_slice_mut() {
@@ -50,6 +52,34 @@ fn batch(cx: Cx<'_>) -> Outcome<Kernel> {
         per_channel_affine(x, pixels, &scale, &shift, &mut out);
         Ok(results![Value::f32(&shape, out)])
     }))
+}
+
+/// The same of float64.
+fn batch_double(args: &Args<'_>, epsilon: f32, single: bool, ws: &mut Workspace) -> Outcome<Results> {
+    let input = |i: usize| match args.value(i)? {
+        Value::F64(a) => Ok((slice(a), a.shape())),
+        other => Err(format!("input {i} is {}, unlike input 0", other.dtype())),
+    };
+    let (x, shape) = input(0)?;
+    let (channels, pixels) = parameters(shape, single)?;
+    let [(scale, _), (bias, _), (mean, _), (variance, _)] = [input(1)?, input(2)?, input(3)?, input(4)?];
+    if [scale, bias, mean, variance].iter().any(|p| p.len() != channels) {
+        return Err(format!("a parameter of the normalisation does not have {channels} elements"));
+    }
+    let mut out = f64::buffer(ws, x.len())?;
+    let planes = x.chunks_exact(pixels.max(1)).zip(out.chunks_exact_mut(pixels.max(1)));
+    for (i, (x, out)) in planes.enumerate() {
+        let c = i % channels;
+        let factor = scale[c] / (variance[c] + f64::from(epsilon)).sqrt();
+        out.iter_mut().zip(x).for_each(|(o, v)| *o = (v - mean[c]) * factor + bias[c]);
+    }
+    Ok(results![value(shape, out)?])
+}
+
+/// How many values a parameter has, and how many elements each is for.
+fn parameters(shape: &[usize], single: bool) -> Outcome<(usize, usize)> {
+    let (channels, pixels) = planes(shape)?;
+    Ok(if single { (count(&[channels, pixels])?, 1) } else { (channels, pixels) })
 }
 
 /// Channels and elements of a plane.

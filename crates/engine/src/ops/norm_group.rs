@@ -126,7 +126,9 @@ fn mean_variance(cx: Cx<'_>) -> Outcome<Kernel> {
         let n = x.len() as f64 / kept.max(1) as f64;
         let (mut means, mut variances) = (vec![0.0f64; kept], vec![0.0f64; kept]);
         x.iter().enumerate().for_each(|(i, v)| means[place(i)] += f64::from(*v));
-        means.iter_mut().for_each(|m| *m /= n);
+        for m in &mut means {
+            *m /= n;
+        }
         x.iter()
             .enumerate()
             .for_each(|(i, v)| variances[place(i)] += (f64::from(*v) - means[place(i)]).powi(2));

@@ -50,7 +50,7 @@ fn center(cx: Cx<'_>) -> Outcome<Kernel> {
     Ok(Box::new(move |args, ws| {
         let shape = args.value(0)?.shape();
         let sizes = args.ints(1)?;
-        let named = axes.as_ref().map_or(shape.len(), |a| a.len());
+        let named = axes.as_deref().map_or(shape.len(), <[i64]>::len);
         if sizes.len() != named || sizes.iter().any(|s| !(0..1 << 32).contains(s)) {
             return Err(format!("its sizes {sizes:?} do not fit {named} axes"));
         }

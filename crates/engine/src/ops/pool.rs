@@ -128,10 +128,10 @@ fn exponent(cx: Cx<'_>) -> Outcome<f64> {
     }
 }
 
-/// `(Σ |x|ᵖ)^(1/p)`.
-fn norm(values: &mut dyn FnMut(&mut dyn FnMut(f64)), p: f64) -> f32 {
+/// `(Σ |x|ᵖ)^(1/p)`, of values that `each` names one after the other.
+fn norm(each: impl FnOnce(&mut dyn FnMut(f64)), p: f64) -> f32 {
     let mut sum = 0.0f64;
-    values(&mut |v| {
+    each(&mut |v| {
         sum += if p == 2.0 {
             v * v
         } else if p == 1.0 {
@@ -150,7 +150,7 @@ fn lp(cx: Cx<'_>) -> Outcome<Kernel> {
         let pooling = Pooling::of(&window, ceil, shape)?;
         let mut out = ws.floats(count(&pooling.to)?);
         for (x, out) in pooling.pairs(x, &mut out) {
-            pooling.volume.windows(|i, each| out[i] = norm(&mut |f| each(&mut |at| f(f64::from(x[at]))), p));
+            pooling.volume.windows(|i, each| out[i] = norm(|f| each(&mut |at| f(f64::from(x[at]))), p));
         }
         Ok(results![Value::f32(&pooling.to, out)])
     }))
@@ -186,7 +186,7 @@ fn global(cx: Cx<'_>) -> Outcome<Kernel> {
             }
             _ => {
                 for (o, plane) in out.iter_mut().zip(x.chunks_exact(pixels)) {
-                    *o = norm(&mut |f| plane.iter().for_each(|v| f(f64::from(*v))), p);
+                    *o = norm(|f| plane.iter().for_each(|v| f(f64::from(*v))), p);
                 }
             }
         }

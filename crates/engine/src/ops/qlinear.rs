@@ -142,7 +142,9 @@ fn conv(cx: Cx<'_>) -> Outcome<Kernel> {
                 return Err(format!("a bias of {} elements does not fit {channels} channels", bias.len()));
             }
             for (i, plane) in sums.chunks_mut(pixels.max(1)).enumerate() {
-                plane.iter_mut().for_each(|v| *v = v.wrapping_add(bias[i % channels]));
+                for v in plane {
+                    *v = v.wrapping_add(bias[i % channels]);
+                }
             }
         }
         let factors = factors(scale(args, 1)?, &scales(args, 4)?, scale(args, 6)?, channels)?;

@@ -118,7 +118,7 @@ fn target(op: &Resize, args: &Args<'_>, shape: &[usize]) -> Outcome<Vec<Axis>> {
             (args.optional_f32(*scales)?.unwrap_or(&[]), sizes)
         }
     };
-    let length = sizes.as_ref().map_or(scales.len(), |s| s.len());
+    let length = sizes.as_deref().map_or(scales.len(), <[i64]>::len);
     if length != named.len() {
         return Err(format!("{length} scales or sizes do not fit {} axes", named.len()));
     }

@@ -160,7 +160,7 @@ impl Blend {
                     }
                 }
                 let sum: f32 = weights.iter().sum();
-                weights.iter_mut().for_each(|w| *w /= sum);
+                weights = weights.map(|w| w / sum);
             }
             taps.extend((0..4).map(|i| (at(i).clamp(0.0, n as f32 - 1.0) as usize, weights[i])));
         }
@@ -194,7 +194,9 @@ impl Blend {
                 }
             }
             let norm = if sum == 0.0 { 1.0 } else { 1.0 / sum };
-            taps[first..].iter_mut().for_each(|(_, w)| *w *= norm);
+            for (_, w) in &mut taps[first..] {
+                *w *= norm;
+            }
             starts.push(taps.len());
         }
         Self { starts, taps }
@@ -206,7 +208,10 @@ impl Blend {
         for (x, out) in x.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
             for (taps, out) in self.taps().zip(out.chunks_exact_mut(inner)) {
                 if inner == 1 {
-                    out[0] = taps.iter().fold(0.0, |sum, (i, w)| sum + x[*i] * w);
+                    out[0] = match taps {
+                        [(i, a), (j, b)] => x[*i] * a + x[*j] * b,
+                        taps => taps.iter().fold(0.0, |sum, (i, w)| sum + x[*i] * w),
+                    };
                     continue;
                 }
                 let row = |i: &usize| &x[i * inner..][..inner];

@@ -91,7 +91,7 @@ impl Align {
             }
             let step = extent / self.out[a] as f32;
             let count = if self.samples > 0 { self.samples } else { step.ceil().max(0.0) as usize };
-            if count > 1 << 14 {
+            if count > 1 << 11 {
                 return Err(format!("a region of {extent} pixels is too large"));
             }
             let place = |i: usize| start + bin[a] as f32 * step + (i as f32 + 0.5) * step / count as f32;

@@ -31,7 +31,8 @@ for opset in [10, 13, 19, 21, 22]:
     floats = [np.float32] + ([np.float16] if opset > 18 else [])
     for dtype in types:
         for real in floats:
-            x = np.concatenate([f(500, scale=6.0), special]).astype(real)
+            # float16 in ONNX Runtime has +inf become the lowest value, unlike float32 and the definition.
+            x = np.concatenate([f(500, scale=6.0), special[4:5] if real is np.float16 else special]).astype(real)
             case("QuantizeLinear", [x], [z(0.071, real), z(3, dtype)], opset=opset)
             case("DequantizeLinear", [q(dtype, 4, 5)], [z(0.071, real), z(3, dtype)], opset=opset)
             for axis in [0, 1, 2, -1, -2] if opset > 10 else []:

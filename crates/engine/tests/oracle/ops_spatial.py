@@ -194,6 +194,9 @@ for shape in [(2, 3, 7), (2, 3, 4, 5, 2)]:
     for opset in [7, 9, 14, 15]:
         parameters = [f(3), f(3), f(3), np.abs(f(3)) + np.float32(0.1)]
         case("BatchNormalization", [f(*shape), *parameters], opset=opset)
+for opset in [7, 8]:
+    case("BatchNormalization", [f(2, 3, 5), *[np.abs(f(3, 5)) + np.float32(0.1) for _ in range(4)]], opset=opset, spatial=0)
+case("BatchNormalization", [f(2, 3, 7).astype(np.float64), *[p.astype(np.float64) for p in parameters]], opset=15)
 for axis in [0, 1, -1]:
     case("LpNormalization", [f(2, 3, 4)], opset=22, axis=axis)
     case("LpNormalization", [f(2, 3, 4).astype(np.float64)], opset=1 + 6, axis=axis, p=1)
