@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use shiftwise_graph::{Graph, Model, Node, NodeId, Value};
+use shiftwise_graph::{Graph, Model, Node, NodeId, Value, release_mapped_weights};
 use smallvec::SmallVec;
 
 use crate::args::{Arg, Args, Datum, Kernel, Outcome};
@@ -63,6 +63,9 @@ fn refusal(model: &Model, graph: &Graph, node: &Node) -> Option<String> {
     ops::compile(node, opset).err()
 }
 
+/// Bytes of weights that are in memory twice, mapped and copied.
+const COPIED_AT_ONCE: usize = 8 << 20;
+
 /// A group of nodes, compiled.
 struct Item<'m> {
     label: String,
@@ -109,11 +112,17 @@ fn build(
         .collect();
     let live = live(graph, watched, &reads);
     let mut constants: HashMap<&str, Value> = HashMap::new();
-    let read_constant = |name: &str| match graph.initializer(name) {
-        Some(tensor) => Value::from_tensor(tensor)
-            .map(Some)
-            .map_err(|e| EngineError::Constant { name: name.into(), reason: e.to_string() }),
-        None => Ok(None),
+    let mut copied = 0;
+    let mut read_constant = |name: &str| -> Result<Option<Value>, EngineError> {
+        let Some(tensor) = graph.initializer(name) else { return Ok(None) };
+        let value = Value::from_tensor(tensor)
+            .map_err(|e| EngineError::Constant { name: name.into(), reason: e.to_string() })?;
+        copied += tensor.raw().map_or(0, |bytes| bytes.len());
+        if copied >= COPIED_AT_ONCE {
+            copied = 0;
+            release_mapped_weights();
+        }
+        Ok(Some(value))
     };
     let mut items = Vec::new();
     for group in fuse::groups(graph, &live, watched) {

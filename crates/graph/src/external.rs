@@ -63,7 +63,7 @@ impl Beside {
         if let Some(map) = maps.get(&path) {
             return Ok(map.clone());
         }
-        let map = crate::load::map_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let map = crate::map::map_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         maps.insert(path, map.clone());
         Ok(map)
     }
@@ -125,7 +125,7 @@ pub(crate) fn point_to(message: &mut proto::TensorProto, location: &str, offset:
 pub fn external_locations(model: &Path) -> Result<BTreeSet<String>, GraphError> {
     use prost::Message;
     let bytes =
-        crate::load::map_file(model).map_err(|source| GraphError::Read { path: model.into(), source })?;
+        crate::map::map_file(model).map_err(|source| GraphError::Read { path: model.into(), source })?;
     let message = proto::ModelProto::decode(bytes)
         .map_err(|e| GraphError::Decode { path: model.into(), reason: e.to_string() })?;
     let external = message.graph.iter().flat_map(|graph| &graph.initializer);

@@ -8,21 +8,8 @@ use indexmap::IndexMap;
 use prost::Message;
 
 use crate::external::{Beside, Resolve};
+use crate::map::map_file;
 use crate::{Graph, GraphError, Model, Node, ValueInfo, ValueType, proto};
-
-/// Maps a file read-only.
-#[allow(unsafe_code)]
-pub(crate) fn map_file(path: &Path) -> std::io::Result<Bytes> {
-    let file = std::fs::File::open(path)?;
-    if file.metadata()?.len() == 0 {
-        return Ok(Bytes::new());
-    }
-    // SAFETY: the map is private to this process and never written through. Shiftwise replaces files by renaming,
-    // never in place; somebody else who truncates a mapped model while it is read ends this process with SIGBUS,
-    // which loses no data.
-    let map = unsafe { memmap2::Mmap::map(&file)? };
-    Ok(Bytes::from_owner(map))
-}
 
 impl Model {
     /// Reads a model file; external data is looked up beside it.
