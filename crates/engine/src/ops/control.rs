@@ -135,23 +135,26 @@ fn stacked(parts: Vec<Value>, info: &ValueInfo, axis: i64, ws: &mut Workspace) -
     let inner = count(&shape[axis + 1..])?;
     let result = each_type!(first, like => {
         let mut out = ws.buffer(count(&shape)?);
-        out.fill(Default::default());
-        fn fill<T: crate::scalar::Scalar>(out: &mut [T], _: &ndarray::ArrayD<T>, parts: &[Value], inner: usize) {
-            let step = inner * parts.len();
-            for (i, part) in parts.iter().enumerate() {
-                let Some(part) = T::array_of(part) else { continue };
-                if inner > 0 {
-                    for (out, from) in out.chunks_exact_mut(step).zip(slice(part).chunks_exact(inner)) {
-                        out[i * inner..][..inner].copy_from_slice(from);
-                    }
-                }
-            }
-        }
         fill(&mut out, like, &parts, inner);
         value(&shape, out)
     })?;
-    parts.into_iter().for_each(|part| ws.recycle(part));
+    for part in parts {
+        ws.recycle(part);
+    }
     Ok(result)
+}
+
+/// Writes each part to its place in `[.., parts, inner]`; what has no elements stays as it is.
+fn fill<T: crate::scalar::Scalar>(out: &mut [T], _: &ndarray::ArrayD<T>, parts: &[Value], inner: usize) {
+    let step = inner * parts.len();
+    for (i, part) in parts.iter().enumerate() {
+        let Some(part) = T::array_of(part) else { continue };
+        if inner > 0 {
+            for (out, from) in out.chunks_exact_mut(step).zip(slice(part).chunks_exact(inner)) {
+                out[i * inner..][..inner].copy_from_slice(from);
+            }
+        }
+    }
 }
 
 /// A tensor without elements.

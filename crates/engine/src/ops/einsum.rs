@@ -126,16 +126,16 @@ impl<T: Number> Operand<T> {
     }
 
     /// The product of two operands, summed over what both have and `kept` does not want.
-    fn joined(self, other: Self, kept: &dyn Fn(Label) -> bool, ws: &mut Workspace) -> Outcome<Self> {
+    fn joined(&self, other: &Self, kept: &dyn Fn(Label) -> bool, ws: &mut Workspace) -> Outcome<Self> {
         // An axis of one element is as good as none, which makes it broadcast.
         let wide = |o: &Self, l: Label| o.size(l).is_some_and(|n| n != 1);
-        let both = |l: &Label| wide(&self, *l) && wide(&other, *l);
+        let both = |l: &Label| wide(self, *l) && wide(other, *l);
         let mut all: Vec<Label> = self.labels.clone();
         all.extend(other.labels.iter().filter(|l| self.size(**l).is_none()));
         let batch: Vec<Label> = all.iter().copied().filter(|l| both(l) && kept(*l)).collect();
         let inner: Vec<Label> = all.iter().copied().filter(|l| both(l) && !kept(*l)).collect();
-        let right: Vec<Label> = all.iter().copied().filter(|l| !both(l) && wide(&other, *l)).collect();
-        let left: Vec<Label> = all.iter().copied().filter(|l| !both(l) && !wide(&other, *l)).collect();
+        let right: Vec<Label> = all.iter().copied().filter(|l| !both(l) && wide(other, *l)).collect();
+        let left: Vec<Label> = all.iter().copied().filter(|l| !both(l) && !wide(other, *l)).collect();
         for label in batch.iter().chain(&inner) {
             if self.size(*label) != other.size(*label) {
                 return Err("its inputs have different sizes on an axis of one name".into());
@@ -173,7 +173,11 @@ fn like<T: Number>(
         let shape = args.value(i)?.shape();
         match shape.len().checked_sub(term.letters()) {
             Some(rest) if rest == 0 || term.after.is_some() => wide = wide.max(rest),
-            _ => return Err(format!("its input {i} of shape {shape:?} does not have the axes of its equation")),
+            _ => {
+                return Err(format!(
+                    "its input {i} of shape {shape:?} does not have the axes of its equation"
+                ));
+            }
         }
     }
     let mut operands = Vec::new();
@@ -199,13 +203,14 @@ fn like<T: Number>(
     let mut joined = rest.next().ok_or("it has no inputs")?;
     let mut left: Vec<Operand<T>> = rest.collect();
     left.reverse();
-    let wanted = |left: &[Operand<T>], l: Label| order.contains(&l) || left.iter().any(|o| o.labels.contains(&l));
+    let wanted =
+        |left: &[Operand<T>], l: Label| order.contains(&l) || left.iter().any(|o| o.labels.contains(&l));
     loop {
         let others = left.len();
         joined = joined.summed(&|l| wanted(&left[..others], l), ws)?;
         let Some(next) = left.pop() else { break };
         let next = next.summed(&|l| wanted(&left, l) || joined.labels.contains(&l), ws)?;
-        joined = joined.joined(next, &|l| wanted(&left, l), ws)?;
+        joined = joined.joined(&next, &|l| wanted(&left, l), ws)?;
     }
     if order.iter().any(|l| !sizes.contains_key(l)) {
         return Err("its result names an axis that no input has".into());

@@ -76,5 +76,5 @@ fn shrink(cx: Cx<'_>) -> Outcome<Kernel> {
             0.0
         }
     };
-    Ok(Box::new(move |args, _| each_number!(args.value(0)?, a => Ok(results![through(a, &f)]))))
+    Ok(Box::new(move |args, _| each_number!(args.value(0)?, a => Ok(results![through(a, f)]))))
 }

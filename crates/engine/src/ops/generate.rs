@@ -60,7 +60,8 @@ fn range(_: Cx<'_>) -> Outcome<Kernel> {
 
 fn steps<T: Number>(start: &ArrayD<T>, limit: &Value, delta: &Value) -> Outcome<Value> {
     let one = |a: Option<&ArrayD<T>>| {
-        a.and_then(|a| a.first().copied()).ok_or("its start, limit and delta are not single values of one type")
+        a.and_then(|a| a.first().copied())
+            .ok_or("its start, limit and delta are not single values of one type")
     };
     let (start, limit, delta) = (one(Some(start))?, one(T::array_of(limit))?, one(T::array_of(delta))?);
     let n = ((limit.real() - start.real()) / delta.real()).ceil();
@@ -102,18 +103,22 @@ fn trilu(cx: Cx<'_>) -> Outcome<Kernel> {
     let upper = cx.flag("upper", true);
     Ok(Box::new(move |args, ws| {
         let k = args.optional_ints(1)?.and_then(|k| k.first().copied()).unwrap_or(0);
-        let &[.., rows, cols] = args.value(0)?.shape() else { return Err("its input is not a matrix".into()) };
+        let &[.., rows, cols] = args.value(0)?.shape() else {
+            return Err("its input is not a matrix".into());
+        };
         let mut value = args.take_or_copy(0, ws)?;
-        each_type!(&mut value, a => {
-            let zero = Default::default();
-            for (i, v) in a.iter_mut().enumerate() {
-                let (row, column) = ((i / cols % rows) as i64, (i % cols) as i64);
-                let diagonal = row.saturating_add(k);
-                if if upper { column < diagonal } else { column > diagonal } {
-                    *v = zero;
-                }
-            }
-        });
+        each_type!(&mut value, a => cut(a, [rows, cols], k, upper));
         Ok(results![value])
     }))
+}
+
+/// Clears what is on the other side of the diagonal.
+fn cut<T: Scalar>(a: &mut ArrayD<T>, [rows, cols]: [usize; 2], k: i64, upper: bool) {
+    for (i, v) in a.iter_mut().enumerate() {
+        let (row, column) = ((i / cols % rows) as i64, (i % cols) as i64);
+        let diagonal = row.saturating_add(k);
+        if if upper { column < diagonal } else { column > diagonal } {
+            *v = T::default();
+        }
+    }
 }

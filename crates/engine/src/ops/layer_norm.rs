@@ -1,20 +1,21 @@
 //! Normalisations of rows: LayerNormalization, RMS normalisation, and both after a skip connection.
 
-use shiftwise_graph::Value;
+use shiftwise_graph::{DataType, Value};
 use shiftwise_kernels::norm::layer_norm;
+use smallvec::SmallVec;
 
 use super::pairs::common_shape;
-use super::{Cx, Op};
-use crate::args::{Args, Datum, Kernel, Outcome, Results, axis_of, results};
+use super::{Cx, Op, cast};
+use crate::args::{Arg, Args, Datum, Kernel, Outcome, Results, axis_of, results};
 use crate::scalar::{count, slice, value};
 use crate::strided;
 
 pub(super) const OPS: &[Op] = &[
-    Op::float("LayerNormalization", layer),
-    Op::float("LayerNormalization", layer).contrib(),
-    Op::float("RMSNormalization", rms),
-    Op::float("SimplifiedLayerNormalization", rms),
-    Op::float("SimplifiedLayerNormalization", rms).contrib(),
+    Op::any("LayerNormalization", wide_statistics),
+    Op::any("LayerNormalization", wide_statistics).contrib(),
+    Op::any("RMSNormalization", wide_statistics),
+    Op::any("SimplifiedLayerNormalization", wide_statistics),
+    Op::any("SimplifiedLayerNormalization", wide_statistics).contrib(),
     Op::float("SkipLayerNormalization", skip).contrib(),
     Op::float("SkipSimplifiedLayerNormalization", skip).contrib(),
     Op::float("MeanVarianceNormalization", mean_variance),
@@ -70,6 +71,33 @@ fn parameter(args: &Args<'_>, index: usize, row: &[usize]) -> Outcome<Option<Vec
     Ok(Some(out))
 }
 
+/// Halves are computed in float32, and so are means and deviations given, whatever the type of the input.
+fn wide_statistics(cx: Cx<'_>) -> Outcome<Kernel> {
+    match cx.node.int("stash_type") {
+        None | Some(1) => {}
+        Some(other) => return Err(format!("its stash_type {other} is not supported; 1, float32, is")),
+    }
+    let kernel = if cx.node.op_type == "LayerNormalization" { layer(cx)? } else { rms(cx)? };
+    Ok(Box::new(move |args, ws| {
+        let dtype = args.value(0)?.dtype();
+        if !matches!(dtype, DataType::Float16 | DataType::Bfloat16) {
+            return kernel(args, ws);
+        }
+        let mut widened = Args(SmallVec::new());
+        for i in 0..args.count() {
+            widened.0.push(match args.get(i) {
+                Some(v) => Arg::Owned(cast::cast(v, DataType::Float, ws)?),
+                None => Arg::None,
+            });
+        }
+        let mut results = kernel(&mut widened, ws)?;
+        if let Some(Datum::Tensor(v)) = results.first_mut() {
+            *v = cast::cast(v, dtype, ws)?;
+        }
+        Ok(results)
+    }))
+}
+
 fn layer(cx: Cx<'_>) -> Outcome<Kernel> {
     let (axis, epsilon) = (cx.int_or("axis", -1), cx.float_or("epsilon", 1e-5));
     let statistics = cx.node.output(1).is_some() || cx.node.output(2).is_some();
@@ -80,15 +108,18 @@ fn layer(cx: Cx<'_>) -> Outcome<Kernel> {
         let (x, shape) = args.f32(0)?;
         let axis = axis_of(axis, shape.len())?;
         let row = &shape[axis..];
-        let (gamma, beta) = (parameter(args, 1, row)?.ok_or("its scale is missing")?, parameter(args, 2, row)?);
+        let (gamma, beta) =
+            (parameter(args, 1, row)?.ok_or("its scale is missing")?, parameter(args, 2, row)?);
         let mut out = ws.floats(x.len());
         if !statistics {
+            if x.is_empty() {
+                return Ok(results![Value::f32(shape, out)]);
+            }
             layer_norm(x, &gamma, beta.as_deref(), epsilon, &mut out);
             return Ok(results![Value::f32(shape, out)]);
         }
         let columns = count(row)?;
-        let rows =
-            Rows { columns, scale: Some(&gamma), shift: beta.as_deref(), epsilon, centred: true };
+        let rows = Rows { columns, scale: Some(&gamma), shift: beta.as_deref(), epsilon, centred: true };
         with_statistics(&rows, x, shape, axis, out)
     }))
 }
@@ -126,9 +157,11 @@ fn double(x: &[f64], args: &Args<'_>, axis: i64, epsilon: f32, statistics: bool)
         let mean = row.iter().sum::<f64>() / n;
         let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
         let inverse = 1.0 / (variance + f64::from(epsilon)).sqrt();
-        out.extend(row.iter().enumerate().map(|(i, v)| {
-            (v - mean) * inverse * gamma.map_or(1.0, |g| g[i]) + beta.map_or(0.0, |b| b[i])
-        }));
+        out.extend(
+            row.iter().enumerate().map(|(i, v)| {
+                (v - mean) * inverse * gamma.map_or(1.0, |g| g[i]) + beta.map_or(0.0, |b| b[i])
+            }),
+        );
     }
     Ok(results![value(shape, out)?])
 }
@@ -141,10 +174,10 @@ fn rms(cx: Cx<'_>) -> Outcome<Kernel> {
         let (x, shape) = args.f32(0)?;
         let axis = axis_of(axis, shape.len())?;
         let row = &shape[axis..];
-        let (gamma, beta) = (parameter(args, 1, row)?.ok_or("its scale is missing")?, parameter(args, 2, row)?);
+        let (gamma, beta) =
+            (parameter(args, 1, row)?.ok_or("its scale is missing")?, parameter(args, 2, row)?);
         let columns = count(row)?;
-        let rows =
-            Rows { columns, scale: Some(&gamma), shift: beta.as_deref(), epsilon, centred: false };
+        let rows = Rows { columns, scale: Some(&gamma), shift: beta.as_deref(), epsilon, centred: false };
         let mut results = with_statistics(&rows, x, shape, axis, ws.floats(x.len()))?;
         results.remove(1);
         results.truncate(if inverse { 2 } else { 1 });
@@ -193,10 +226,8 @@ fn mean_variance(cx: Cx<'_>) -> Outcome<Kernel> {
         for axis in &axes {
             inside[axis_of(*axis, shape.len())?] = true;
         }
-        let order: Vec<usize> = (0..shape.len())
-            .filter(|i| !inside[*i])
-            .chain((0..shape.len()).filter(|i| inside[*i]))
-            .collect();
+        let order: Vec<usize> =
+            (0..shape.len()).filter(|i| !inside[*i]).chain((0..shape.len()).filter(|i| inside[*i])).collect();
         let strides = strided::strides(shape);
         let turned_shape: Vec<usize> = order.iter().map(|i| shape[*i]).collect();
         let steps: Vec<isize> = order.iter().map(|i| strides[*i]).collect();

@@ -6,10 +6,8 @@ use super::{Cx, Op};
 use crate::args::{Kernel, Outcome, results};
 use crate::scalar::{count, value};
 
-pub(super) const OPS: &[Op] = &[
-    Op::float("NegativeLogLikelihoodLoss", compile),
-    Op::float("SoftmaxCrossEntropyLoss", compile),
-];
+pub(super) const OPS: &[Op] =
+    &[Op::float("NegativeLogLikelihoodLoss", compile), Op::float("SoftmaxCrossEntropyLoss", compile)];
 
 #[derive(Clone, Copy)]
 enum Reduction {

@@ -167,11 +167,8 @@ fn general<T: Number>(
     let mut shapes = [[0; 2]; 2];
     for (i, ((shape, turned), from)) in form.into_iter().zip([a, b]).enumerate() {
         let &[rows, cols] = shape else { return Err(format!("an input of shape {shape:?} is not a matrix")) };
-        let (to, steps) = if turned {
-            ([cols, rows], [1, cols as isize])
-        } else {
-            ([rows, cols], [cols as isize, 1])
-        };
+        let (to, steps) =
+            if turned { ([cols, rows], [1, cols as isize]) } else { ([rows, cols], [cols as isize, 1]) };
         operands[i] = T::buffer(ws, from.len())?;
         strided::copy(from, 0, &to, &steps, &mut operands[i]);
         shapes[i] = to;
@@ -183,7 +180,9 @@ fn general<T: Number>(
     let mut out = T::buffer(ws, count(&[m, n])?)?;
     plain(&operands[0], &operands[1], [k, n], &mut out);
     let scaled = |v: T, by: f32| if by == 1.0 { v } else { T::of(v.real() * f64::from(by)) };
-    out.iter_mut().for_each(|v| *v = scaled(*v, alpha));
+    for v in &mut out {
+        *v = scaled(*v, alpha);
+    }
     if let Some(c) = c.filter(|_| beta != 0.0) {
         let c = T::array_of(c).ok_or_else(|| format!("its C is {}, unlike A", c.dtype()))?;
         let broadcast = c.broadcast(ndarray::IxDyn(&[m, n]));

@@ -28,7 +28,9 @@ impl Generator {
         let seed = cx.node.float("seed").map_or(0, f32::to_bits);
         // FNV-1a of the name, so that nodes without a seed differ.
         let label = cx.node.label();
-        let hash = label.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        let hash = label
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
         Self(hash ^ (u64::from(seed) << 17))
     }
 
@@ -153,6 +155,8 @@ mod tests {
             uniform += g.uniform();
         }
         let n = f64::from(n);
-        assert!((sum / n).abs() < 0.03 && (squares / n - 1.0).abs() < 0.05 && (uniform / n - 0.5).abs() < 0.01);
+        assert!(
+            (sum / n).abs() < 0.03 && (squares / n - 1.0).abs() < 0.05 && (uniform / n - 0.5).abs() < 0.01
+        );
     }
 }

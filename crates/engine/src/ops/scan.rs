@@ -106,10 +106,10 @@ fn turned<T: Scalar>(
 ) -> Outcome<Value> {
     let inner = count(&shape[2..])?;
     let mut out = T::buffer(ws, x.len())?;
-    for b in 0..if batch_first { shape[0] } else { shape[1] } {
+    for (b, length) in lengths.iter().enumerate() {
         for t in 0..if batch_first { shape[1] } else { shape[0] } {
             let at = |t: usize| if batch_first { b * shape[1] + t } else { t * shape[1] + b } * inner;
-            let from = if t < lengths[b] { lengths[b] - 1 - t } else { t };
+            let from = if t < *length { length - 1 - t } else { t };
             out[at(t)..][..inner].copy_from_slice(&x[at(from)..][..inner]);
         }
     }

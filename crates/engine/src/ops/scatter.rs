@@ -182,10 +182,11 @@ pub(super) fn slice_places(
 ) -> Outcome<(Vec<usize>, usize)> {
     let depth = *at.last().ok_or("its indices are a scalar")?;
     let fail = || format!("indices of shape {at:?} do not fit data of shape {shape:?}");
-    let each = count(shape.get(batch_dims + depth..).ok_or_else(fail)?)?;
-    if at.len() <= batch_dims || shape[..batch_dims] != at[..batch_dims] {
+    if at.len() <= batch_dims || shape.get(..batch_dims) != at.get(..batch_dims) {
         return Err(fail());
     }
+    let indexed = batch_dims.checked_add(depth).and_then(|from| shape.get(from..));
+    let each = count(indexed.ok_or_else(fail)?)?;
     let strides = strided::strides(shape);
     let tuples = count(&at[..at.len() - 1])?;
     let per_batch = count(&at[batch_dims..at.len() - 1])?;

@@ -23,10 +23,7 @@ pub(super) const OPS: &[Op] = &[
 fn non_zero(_: Cx<'_>) -> Outcome<Kernel> {
     Ok(Box::new(|args, _| {
         let x = args.value(0)?;
-        let found: Vec<usize> = each_type!(x, a => {
-            let zero = Default::default();
-            slice(a).iter().enumerate().filter(|(_, v)| **v != zero).map(|(i, _)| i).collect()
-        });
+        let found: Vec<usize> = each_type!(x, a => set(slice(a)));
         let shape = x.shape();
         let strides = strided::strides(shape);
         // ONNX Runtime takes a scalar for a vector of one element.
@@ -38,6 +35,11 @@ fn non_zero(_: Cx<'_>) -> Outcome<Kernel> {
         }
         Ok(results![Value::i64(&[dims.len(), found.len()], out)])
     }))
+}
+
+fn set<T: Scalar>(x: &[T]) -> Vec<usize> {
+    let zero = T::default();
+    x.iter().enumerate().filter(|(_, v)| **v != zero).map(|(i, _)| i).collect()
 }
 
 /// Slices along an axis, or elements where there is none, for which a condition holds.
@@ -113,7 +115,9 @@ fn distinct<T: Scalar>(
     let first: Vec<usize> = groups.iter().map(|g| g[0]).collect();
     let mut inverse = vec![0i64; n];
     for (k, group) in groups.iter().enumerate() {
-        group.iter().for_each(|i| inverse[*i] = k as i64);
+        for i in group {
+            inverse[*i] = k as i64;
+        }
     }
     let (places, each) = along(shape, axis, &first)?;
     let mut to = shape.to_vec();

@@ -15,7 +15,7 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     let flat = cx.opset < 13;
     let axis = cx.int_or("axis", if flat { 1 } else { -1 });
     let log = cx.node.op_type == "LogSoftmax";
-    let rows = if !log { softmax_in_place } else { log_softmax_in_place };
+    let rows = if log { log_softmax_in_place } else { softmax_in_place };
     Ok(Box::new(move |args, ws| {
         let shape = args.value(0)?.shape().to_vec();
         let axis = if flat && axis == shape.len() as i64 { shape.len() } else { axis_of(axis, shape.len())? };

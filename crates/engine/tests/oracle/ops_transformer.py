@@ -11,6 +11,7 @@ for axis in [-1, 1, 0]:
     case("LayerNormalization", [f(2, 3, 4), f(*shape)], axis=axis, epsilon=0.1)
     case("SimplifiedLayerNormalization", [f(2, 3, 4), f(*shape)], outputs=1, axis=axis)
 attempt("LayerNormalization", [R.standard_normal((2, 3)), R.standard_normal(3), R.standard_normal(3)])
+attempt("LayerNormalization", [f(2, 3, 8).astype(np.float16), f(8).astype(np.float16)], outputs=3)
 attempt("LayerNormalization", [f(2, 3).astype(np.float16), f(3).astype(np.float16), f(3).astype(np.float16)])
 case("LayerNormalization", [f(2, 3, 4), f(1, 4), f(3, 1)], axis=1)
 case("MeanVarianceNormalization", [f(2, 3, 4, 5)], opset=13)

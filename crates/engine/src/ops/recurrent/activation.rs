@@ -48,9 +48,13 @@ impl Activation {
             Self::Kernel(op) => map_in_place(op, x),
             Self::Affine(a, b) => x.iter_mut().for_each(|v| *v = a * *v + b),
             Self::ScaledTanh(a, b) => {
-                x.iter_mut().for_each(|v| *v *= b);
+                for v in x.iter_mut() {
+                    *v *= b;
+                }
                 map_in_place(UnaryOp::Tanh, x);
-                x.iter_mut().for_each(|v| *v *= a);
+                for v in x.iter_mut() {
+                    *v *= a;
+                }
             }
         }
     }

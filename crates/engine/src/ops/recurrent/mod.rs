@@ -131,7 +131,7 @@ impl Recurrent {
         let weights = fitting(args, 1, &[directions, all, input])?.ok_or("its weights are missing")?;
         let recurrence = fitting(args, 2, &[directions, all, hidden])?.ok_or("its weights are missing")?;
         let bias = fitting(args, 3, &[directions, 2 * all])?;
-        let lengths = self.lengths(args, sizes)?;
+        let lengths = Self::lengths(args, sizes)?;
         let state_shape =
             if self.batch_first { [batch, directions, hidden] } else { [directions, batch, hidden] };
         let with_cell = matches!(self.kind, Kind::Lstm { .. });
@@ -192,7 +192,7 @@ impl Recurrent {
     }
 
     /// Number of valid steps of each member of the batch.
-    fn lengths(&self, args: &Args<'_>, sizes: Sizes) -> Outcome<Vec<usize>> {
+    fn lengths(args: &Args<'_>, sizes: Sizes) -> Outcome<Vec<usize>> {
         let Some(given) = args.optional_ints(4)? else { return Ok(vec![sizes.steps; sizes.batch]) };
         let lengths = given.iter().map(|l| usize::try_from(*l).ok().filter(|l| *l <= sizes.steps));
         let lengths = lengths.collect::<Option<Vec<_>>>().filter(|l| l.len() == sizes.batch);
@@ -270,7 +270,8 @@ impl Direction<'_> {
             for (b, gates) in gates.chunks_exact_mut(self.all).enumerate() {
                 match at(b).filter(|_| valid(b)) {
                     Some(t) => {
-                        gates.copy_from_slice(&self.projected[(t * batch + b) * self.all..][..self.all])
+                        let row = (t * batch + b) * self.all;
+                        gates.copy_from_slice(&self.projected[row..][..self.all]);
                     }
                     None => gates.fill(0.0),
                 }
@@ -306,7 +307,9 @@ impl Direction<'_> {
     /// Limits what goes into an activation.
     fn clipped(&self, x: &mut [f32]) {
         if let Some(c) = self.clip {
-            x.iter_mut().for_each(|v| *v = v.clamp(-c, c));
+            for v in x {
+                *v = v.clamp(-c, c);
+            }
         }
     }
 }

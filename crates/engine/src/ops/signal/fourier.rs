@@ -139,7 +139,9 @@ fn frames<T: Number>(signal: &ArrayD<T>, args: &Args<'_>, onesided: bool) -> Out
     };
     let positive = |i: usize| match args.optional_ints(i)?.and_then(|v| v.first().copied()) {
         None => Ok(None),
-        Some(v) => usize::try_from(v).ok().filter(|v| *v > 0).map(Some).ok_or(format!("its input {i} is {v}")),
+        Some(v) => {
+            usize::try_from(v).ok().filter(|v| *v > 0).map(Some).ok_or(format!("its input {i} is {v}"))
+        }
     };
     let step = positive(1)?.ok_or("it has no frame_step")?;
     let window = match args.get(2) {

@@ -21,7 +21,11 @@ pub(super) fn number(args: &Args<'_>, index: usize) -> Outcome<f64> {
 
 fn size(args: &Args<'_>, index: usize) -> Outcome<usize> {
     let v = number(args, index)?;
-    if (0.0..=1e9).contains(&v) { Ok(v as usize) } else { Err(format!("its input {index} is {v}, not a size")) }
+    if (0.0..=1e8).contains(&v) {
+        Ok(v as usize)
+    } else {
+        Err(format!("its input {index} is {v}, not a size"))
+    }
 }
 
 /// `a0 − a1 cos(2πn/N) + a2 cos(4πn/N)`, with `N` the size, or one less where the window is symmetric.
@@ -61,7 +65,7 @@ fn mel(cx: Cx<'_>) -> Outcome<Kernel> {
                 ((length as f64 + 1.0) * hz / rate).floor() as i64
             })
             .collect();
-        if edges.iter().any(|e| *e < 0 || *e >= spectrum as i64 + 1) {
+        if edges.iter().any(|e| *e < 0 || *e > spectrum as i64) {
             return Err("its frequencies lie beyond the spectrum".into());
         }
         let mut out = vec![0.0f64; crate::scalar::count(&[spectrum, bins])?];

@@ -110,7 +110,7 @@ impl Options {
         if self.unidirectional && k.length != past + q.length {
             return Err("unidirectional attention from one sequence to another is not supported".into());
         }
-        let full = [batch, q.heads, q.length, k.length];
+        let full = [batch, q.number, q.length, k.length];
         let mask = padding(args, masks[0], full, self.filter, ws)?;
         let bias = match args.get(masks[1]) {
             None => None,
@@ -142,7 +142,7 @@ fn packed(cx: Cx<'_>) -> Outcome<Kernel> {
         let sizes = sizes.clone().unwrap_or_else(|| vec![columns / 3; 3]);
         let heads = options.heads;
         let fits = sizes.len() == 3 && sizes.iter().sum::<usize>() == columns && rows == input;
-        if !fits || input == 0 || sizes.iter().any(|s| !s.is_multiple_of(heads)) {
+        if !fits || input == 0 || columns == 0 || sizes.iter().any(|s| !s.is_multiple_of(heads)) {
             return Err(format!("weights of shape {w_shape:?} do not fit its input or its {heads} heads"));
         }
         let mut projected = ws.floats(count(&[batch, length, columns])?);
@@ -172,7 +172,7 @@ fn packed(cx: Cx<'_>) -> Outcome<Kernel> {
         let past_length = past_k.as_ref().map_or(0, |k| k.length);
         let (k, v) = (k.after(past_k, batch)?, v.after(past_v, batch)?);
         let out = options.run([&q, &k, &v], batch, args, [3, 5], past_length, ws)?;
-        let width = out.heads * out.size;
+        let width = out.number * out.size;
         let mut results = results![Value::f32(&[batch, length, width], out.merged(batch, ws)?)];
         if present {
             let shape = [2, batch, heads, k.length, k.size];
@@ -190,7 +190,7 @@ fn past(args: &Args<'_>, index: usize, [batch, heads]: [usize; 2]) -> Outcome<[O
     match args.f32(index)? {
         (x, &[2, b, n, length, size]) if b == batch && n == heads => {
             let (k, v) = x.split_at(x.len() / 2);
-            Ok([k, v].map(|x| Some(Heads { elements: x.to_vec(), heads, length, size })))
+            Ok([k, v].map(|x| Some(Heads { elements: x.to_vec(), number: heads, length, size })))
         }
         (_, other) => Err(format!("a past of shape {other:?} does not fit")),
     }
@@ -230,12 +230,13 @@ fn multi_head(cx: Cx<'_>) -> Outcome<Kernel> {
         };
         let (q, k, v) = (part(0, ws)?, part(1, ws)?, part(2, ws)?);
         let past = args.get(6).map_or(0, |v| v.shape().get(2).copied().unwrap_or(0));
-        let (k, v) = (k.after(Heads::given(args, 6, batch)?, batch)?, v.after(Heads::given(args, 7, batch)?, batch)?);
-        if q.size * q.heads != width {
+        let (k, v) =
+            (k.after(Heads::given(args, 6, batch)?, batch)?, v.after(Heads::given(args, 7, batch)?, batch)?);
+        if q.size * q.number != width {
             return Err("its heads do not make its width".into());
         }
         let out = options.run([&q, &k, &v], batch, args, [4, 5], past, ws)?;
-        let shape = [batch, out.length, out.heads * out.size];
+        let shape = [batch, out.length, out.number * out.size];
         let mut results = results![Value::f32(&shape, out.merged(batch, ws)?)];
         if present {
             results.extend([k, v].map(|h| Datum::from(whole(h, batch))));
@@ -245,14 +246,15 @@ fn multi_head(cx: Cx<'_>) -> Outcome<Kernel> {
 }
 
 fn whole(h: Heads, batch: usize) -> Value {
-    Value::f32(&[batch, h.heads, h.length, h.size], h.elements)
+    Value::f32(&[batch, h.number, h.length, h.size], h.elements)
 }
 
 /// `Attention(Q, K, V, mask, past_key, past_value)` of the standard, opset 23.
 fn standard(cx: Cx<'_>) -> Outcome<Kernel> {
     cx.without_outputs(3, "qk_matmul_output")?;
     let is_causal = cx.flag("is_causal", false);
-    let number = |name: &str| if cx.node.int(name).is_some() { cx.positive(name).map(Some) } else { Ok(None) };
+    let number =
+        |name: &str| if cx.node.int(name).is_some() { cx.positive(name).map(Some) } else { Ok(None) };
     let (q_heads, kv_heads) = (number("q_num_heads")?, number("kv_num_heads")?);
     let scale = cx.node.float("scale");
     let softcap = cx.node.float("softcap").filter(|c| *c > 0.0);
@@ -261,15 +263,17 @@ fn standard(cx: Cx<'_>) -> Outcome<Kernel> {
         let batch = *args.value(0)?.shape().first().ok_or("its queries are a scalar")?;
         let part = |index: usize, heads: Option<usize>, ws: &mut Workspace| match args.f32(index)? {
             (x, &[b, length, w]) if b == batch => {
-                let heads = heads.filter(|h| w % h == 0).ok_or("its number of heads is missing or does not fit")?;
+                let heads =
+                    heads.filter(|h| w % h == 0).ok_or("its number of heads is missing or does not fit")?;
                 Heads::split(x, [batch, length, w], 0, [heads, w / heads], ws)
             }
             _ => Heads::given(args, index, batch)?.ok_or_else(|| "an input is missing".into()),
         };
         let (q, k, v) = (part(0, q_heads, ws)?, part(1, kv_heads, ws)?, part(2, kv_heads, ws)?);
         let past = args.get(4).map_or(0, |v| v.shape().get(2).copied().unwrap_or(0));
-        let (k, v) = (k.after(Heads::given(args, 4, batch)?, batch)?, v.after(Heads::given(args, 5, batch)?, batch)?);
-        let full = [batch, q.heads, q.length, k.length];
+        let (k, v) =
+            (k.after(Heads::given(args, 4, batch)?, batch)?, v.after(Heads::given(args, 5, batch)?, batch)?);
+        let full = [batch, q.number, q.length, k.length];
         let mask = match args.get(3) {
             None => None,
             Some(Value::Bool(a)) => {
@@ -292,7 +296,7 @@ fn standard(cx: Cx<'_>) -> Outcome<Kernel> {
         let scale = scale.unwrap_or(1.0 / (q.size as f32).sqrt());
         let out = attend(&q, &k, &v, batch, &Rule { scale, softcap, mask: &change }, ws)?;
         let mut results: Results = if rank == 3 {
-            let shape = [batch, out.length, out.heads * out.size];
+            let shape = [batch, out.length, out.number * out.size];
             results![Value::f32(&shape, out.merged(batch, ws)?)]
         } else {
             results![whole(out, batch)]

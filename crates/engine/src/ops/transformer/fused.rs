@@ -29,7 +29,9 @@ fn fused_matmul(cx: Cx<'_>) -> Outcome<Kernel> {
         ws.recycle_floats(a);
         ws.recycle_floats(b);
         if alpha != 1.0 {
-            out.iter_mut().for_each(|v| *v *= alpha);
+            for v in &mut out {
+                *v *= alpha;
+            }
         }
         Ok(results![Value::f32(&product.shape, out)])
     }))
@@ -90,7 +92,10 @@ fn bias_gelu(cx: Cx<'_>) -> Outcome<Kernel> {
         out.copy_from_slice(x);
         if let Some(bias) = args.optional_f32(1)? {
             if shape.last() != Some(&bias.len()) {
-                return Err(format!("a bias of {} elements does not fit rows of shape {shape:?}", bias.len()));
+                return Err(format!(
+                    "a bias of {} elements does not fit rows of shape {shape:?}",
+                    bias.len()
+                ));
             }
             for row in out.chunks_exact_mut(bias.len().max(1)) {
                 row.iter_mut().zip(bias).for_each(|(v, b)| *v += b);

@@ -11,7 +11,7 @@ use crate::strided;
 /// A tensor `[batch, heads, length, size]`.
 pub(super) struct Heads {
     pub(super) elements: Vec<f32>,
-    pub(super) heads: usize,
+    pub(super) number: usize,
     pub(super) length: usize,
     pub(super) size: usize,
 }
@@ -28,14 +28,14 @@ impl Heads {
         let mut elements = ws.floats(count(&[batch, heads, length, size])?);
         let steps = [(length * row) as isize, size as isize, row as isize, 1];
         strided::copy(x, offset, &[batch, heads, length, size], &steps, &mut elements);
-        Ok(Self { elements, heads, length, size })
+        Ok(Self { elements, number: heads, length, size })
     }
 
     /// Adds a bias of `heads · size` elements to every position.
     pub(super) fn add(&mut self, bias: &[f32]) {
         let (length, size) = (self.length, self.size);
         for (i, row) in self.elements.chunks_exact_mut((length * size).max(1)).enumerate() {
-            let bias = &bias[i % self.heads * size..][..size];
+            let bias = &bias[i % self.number * size..][..size];
             for row in row.chunks_exact_mut(size.max(1)) {
                 row.iter_mut().zip(bias).for_each(|(v, b)| *v += b);
             }
@@ -49,7 +49,7 @@ impl Heads {
         }
         match args.f32(index)? {
             (x, &[b, heads, length, size]) if b == batch => {
-                Ok(Some(Self { elements: x.to_vec(), heads, length, size }))
+                Ok(Some(Self { elements: x.to_vec(), number: heads, length, size }))
             }
             (_, other) => {
                 Err(format!("its input {index} has shape {other:?}, not [{batch}, heads, length, size]"))
@@ -60,12 +60,12 @@ impl Heads {
     /// `past` positions, then these.
     pub(super) fn after(self, past: Option<Self>, batch: usize) -> Outcome<Self> {
         let Some(past) = past else { return Ok(self) };
-        if past.heads != self.heads || past.size != self.size {
+        if past.number != self.number || past.size != self.size {
             return Err("its past has other heads than its new keys or values".into());
         }
         let (old, new) = (past.length * self.size, self.length * self.size);
         let mut elements = Vec::with_capacity(past.elements.len() + self.elements.len());
-        for i in 0..batch * self.heads {
+        for i in 0..batch * self.number {
             elements.extend(&past.elements[i * old..][..old]);
             elements.extend(&self.elements[i * new..][..new]);
         }
@@ -74,7 +74,7 @@ impl Heads {
 
     /// `[batch, length, heads · size]`.
     pub(super) fn merged(&self, batch: usize, ws: &mut Workspace) -> Outcome<Vec<f32>> {
-        let (h, l, s) = (self.heads, self.length, self.size);
+        let (h, l, s) = (self.number, self.length, self.size);
         let mut out = ws.floats(count(&[batch, l, h, s])?);
         let steps = [(h * l * s) as isize, s as isize, (l * s) as isize, 1];
         strided::copy(&self.elements, 0, &[batch, l, h, s], &steps, &mut out);
@@ -100,36 +100,44 @@ pub(super) fn attend(
     rule: &Rule<'_>,
     ws: &mut Workspace,
 ) -> Outcome<Heads> {
-    let fits = q.size == k.size && k.length == v.length && k.heads == v.heads;
-    if !fits || k.heads == 0 || !q.heads.is_multiple_of(k.heads) {
+    let fits = q.size == k.size && k.length == v.length && k.number == v.number;
+    if !fits || k.number == 0 || !q.number.is_multiple_of(k.number) {
         return Err(format!(
             "queries of {} heads of {}, keys of {} of {} and values of {} do not fit",
-            q.heads, q.size, k.heads, k.size, v.heads
+            q.number, q.size, k.number, k.size, v.number
         ));
     }
-    let group = q.heads / k.heads;
+    let group = q.number / k.number;
     let (rows, columns) = (q.length, k.length);
     let mut scores = ws.floats(count(&[rows, columns])?);
-    let mut out = ws.floats(count(&[batch, q.heads, rows, v.size])?);
+    let mut out = ws.floats(count(&[batch, q.number, rows, v.size])?);
     out.fill(0.0);
     for (i, out) in out.chunks_exact_mut((rows * v.size).max(1)).enumerate() {
         if columns == 0 || q.size == 0 {
             break;
         }
-        let (b, n) = (i / q.heads, i % q.heads);
-        let kv = b * k.heads + n / group;
+        let (b, n) = (i / q.number, i % q.number);
+        let kv = b * k.number + n / group;
         let left = MatRef::row_major(&q.elements[i * rows * q.size..][..rows * q.size], q.size);
         let keys = &k.elements[kv * columns * k.size..][..columns * k.size];
         matmul(rows, q.size, columns, left, MatRef::transposed(keys, k.size), &mut scores, rule.scale, 0.0);
         if let Some(cap) = rule.softcap {
-            scores.iter_mut().for_each(|s| *s = cap * (*s / cap).tanh());
+            for s in &mut scores {
+                *s = cap * (*s / cap).tanh();
+            }
         }
         (rule.mask)(b, n, &mut scores);
+        // A query that may see nothing gets nothing.
+        let hidden = |row: &[f32]| row.iter().all(|s| *s == f32::NEG_INFINITY);
+        let blind: Vec<bool> = scores.chunks_exact(columns).map(hidden).collect();
         softmax_in_place(&mut scores, columns);
+        for (row, _) in scores.chunks_exact_mut(columns).zip(&blind).filter(|(_, blind)| **blind) {
+            row.fill(0.0);
+        }
         let values = &v.elements[kv * columns * v.size..][..columns * v.size];
         let left = MatRef::row_major(&scores, columns);
         matmul(rows, columns, v.size, left, MatRef::row_major(values, v.size), out, 1.0, 0.0);
     }
     ws.recycle_floats(scores);
-    Ok(Heads { elements: out, heads: q.heads, length: rows, size: v.size })
+    Ok(Heads { elements: out, number: q.number, length: rows, size: v.size })
 }

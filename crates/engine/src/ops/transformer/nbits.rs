@@ -55,7 +55,9 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
             None => Zeros::Middle,
             Some(Value::U8(z)) if z.len() == n * zero_bytes => Zeros::Packed(slice(z)),
             Some(Value::F32(z)) if z.len() == n * blocks => Zeros::Float(slice(z)),
-            Some(z) => return Err(format!("zero points of {} and shape {:?} do not fit", z.dtype(), z.shape())),
+            Some(z) => {
+                return Err(format!("zero points of {} and shape {:?} do not fit", z.dtype(), z.shape()));
+            }
         };
         if q.len() != n * blocks * bytes || scales.len() != n * blocks {
             return Err(format!("its weights or scales do not fit {n} rows of {blocks} blocks"));

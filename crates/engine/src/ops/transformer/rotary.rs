@@ -22,7 +22,8 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
         cx.without_flags(&["is_packed_batching"])?;
     }
     let interleaved = cx.flag("interleaved", false);
-    let dim = usize::try_from(cx.int_or("rotary_embedding_dim", 0)).map_err(|_| "its dimension is negative")?;
+    let dim =
+        usize::try_from(cx.int_or("rotary_embedding_dim", 0)).map_err(|_| "its dimension is negative")?;
     let heads = usize::try_from(cx.int_or("num_heads", 0)).map_err(|_| "its num_heads is negative")?;
     let places = if contrib {
         Places { cos: 2, sin: 3, positions: 1 }
