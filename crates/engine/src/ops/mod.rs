@@ -236,14 +236,17 @@ pub(crate) fn places(node: &Node) -> usize {
 }
 
 /// Lets a kernel that computes in float32 take float16 and bfloat16: its inputs are widened, and its float results
-/// rounded to the type that its first such input has.
+/// rounded to the type that its first float input has.
 fn in_float(kernel: Kernel) -> Kernel {
     Box::new(move |args, ws| {
-        let half = |v: &Value| matches!(v.dtype(), DataType::Float16 | DataType::Bfloat16);
-        let Some(narrow) = (0..args.count()).find_map(|i| args.get(i).filter(|v| half(v)).map(Value::dtype))
-        else {
+        let half = |dtype: DataType| matches!(dtype, DataType::Float16 | DataType::Bfloat16);
+        let real = |dtype: &DataType| half(*dtype) || matches!(dtype, DataType::Float | DataType::Double);
+        let types = || (0..args.count()).filter_map(|i| args.get(i).map(Value::dtype));
+        if !types().any(half) {
             return kernel(args, ws);
-        };
+        }
+        // Data comes first; what follows, like scales, may be narrower.
+        let first = types().find(real).filter(|dtype| half(*dtype));
         let mut widened = SmallVec::with_capacity(args.count());
         for i in 0..args.count() {
             widened.push(match args.get(i) {
@@ -254,6 +257,7 @@ fn in_float(kernel: Kernel) -> Kernel {
             });
         }
         let results = kernel(&mut Args(widened), ws)?;
+        let Some(narrow) = first else { return Ok(results) };
         Ok(results.into_iter().map(|datum| narrowed(datum, narrow, ws)).collect())
     })
 }

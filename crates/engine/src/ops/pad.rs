@@ -69,7 +69,7 @@ fn center(cx: Cx<'_>) -> Outcome<Kernel> {
 fn spread(pads: &[i64], axes: Option<&[i64]>, rank: usize) -> Outcome<Vec<(i64, i64)>> {
     let named = axes.map_or(rank, <[i64]>::len);
     // Beyond any real model, and small enough that sums cannot overflow.
-    if pads.len() != 2 * named || pads.iter().any(|p| p.abs() > 1 << 32) {
+    if pads.len() != 2 * named || pads.iter().any(|p| p.unsigned_abs() > 1 << 32) {
         return Err(format!("its pads {pads:?} do not fit {named} axes"));
     }
     let mut all = vec![(0, 0); rank];

@@ -4,6 +4,7 @@ Each case is a folder with model.onnx, in_<i>.npy, out_<i>.npy and names.json.
 """
 
 import json
+import os
 import pathlib
 import sys
 
@@ -13,7 +14,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 FOLDER = pathlib.Path(sys.argv[1])
-R = np.random.default_rng(3)
+R = np.random.default_rng(int(os.environ.get("SHIFTWISE_SEED", "3")))
 COUNT = 0
 
 
