@@ -87,7 +87,8 @@ fn squeeze(cx: Cx<'_>) -> Outcome<Kernel> {
     let fixed = cx.ints("axes").filter(|_| cx.opset < 13);
     Ok(Box::new(move |args, ws| {
         let shape = args.value(0)?.shape();
-        let dropped: Vec<usize> = match axes(fixed.as_ref(), args)? {
+        // No axes, given or not, are all of one element.
+        let dropped: Vec<usize> = match axes(fixed.as_ref(), args)?.filter(|a| !a.is_empty()) {
             None => (0..shape.len()).filter(|i| shape[*i] == 1).collect(),
             Some(axes) => axes.iter().map(|a| axis_of(*a, shape.len())).collect::<Outcome<_>>()?,
         };

@@ -62,6 +62,7 @@ attempt("OneHot", [np.array([5, 2, -9], np.int32), np.int32(4)], [i64(7, 8)], op
 case("Gather", [f(3, 4), np.zeros((2, 0), np.int64)], axis=1)
 case("NonZero", [np.float32(3).reshape(())], opset=13)
 case("Squeeze", [f(1, 3, 1)], opset=12, axes=[-1])
+case("Squeeze", [f(1, 3, 1)], [i64()], opset=13)
 case("Unsqueeze", [f(3)], opset=12, axes=[-1, 0])
 case("Det", [f(2, 3, 4, 4)])
 case("Det", [np.array([[1, 2], [2, 4]], np.float32)])
