@@ -17,8 +17,8 @@ pub(crate) type Kernel = Box<dyn Fn(&mut Args<'_>, &mut Workspace) -> Outcome<Re
 /// The outputs of a node, in order.
 pub(crate) type Results = SmallVec<[Datum; 1]>;
 
-/// A shape under construction; of few enough dimensions, it costs no allocation.
-pub(crate) type Shape = SmallVec<[usize; 6]>;
+/// A shape under construction.
+pub(crate) type Shape = shiftwise_kernels::broadcast::Dims;
 
 /// Integers of shapes, axes, positions.
 pub(crate) type Ints = SmallVec<[i64; 8]>;

@@ -7,7 +7,7 @@ use shiftwise_graph::{GraphError, Model};
 use crate::session::EmbeddedSession;
 use crate::{Engine, EngineError, PrepareOptions, Session, Unsupported, compile, lower};
 
-/// The engine that is always there: this workspace's kernels, `rten` for some operators.
+/// The engine that is always there: this workspace's kernels.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Embedded;

@@ -1,9 +1,9 @@
 //! Runs a graph observed: [`Engine`] prepares a model, [`Session`] runs it and shows each watched tensor as it is made.
 //!
-//! The embedded engine ([`embedded`]) walks the graph in execution order with the kernels of this workspace, frees
-//! each tensor after its last use, and hands single nodes of an allow-listed set of operators to `rten`. This crate
-//! must never compute something other than what the operator says: a node that it cannot compute exactly as defined
-//! is listed by [`Engine::unsupported`] before any work starts. It must never depend on the number of concurrent runs.
+//! The embedded engine ([`embedded`]) walks the graph in execution order with the kernels of this workspace and frees
+//! each tensor after its last use; [`onnxruntime()`] opens ONNX Runtime behind the same trait. This crate must never compute
+//! something other than what the operator says: a node that cannot be computed exactly as defined is listed by
+//! [`Engine::unsupported`] before any work starts. Results must never depend on the number of concurrent runs.
 
 mod api;
 mod args;
@@ -18,7 +18,6 @@ mod onnxruntime;
 mod ops;
 mod plan;
 mod pool;
-mod rten_op;
 mod scalar;
 mod session;
 mod strided;

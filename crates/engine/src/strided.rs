@@ -1,13 +1,19 @@
 //! Copies between layouts: what transposing, slicing and broadcasting have in common.
 
+use smallvec::{SmallVec, smallvec};
+
+use crate::args::Shape;
 use crate::scalar::Scalar;
+
+/// Steps between neighbours along each axis.
+pub(crate) type Strides = SmallVec<[isize; 6]>;
 
 /// Rows and columns of the tiles in which both sides of a transposing copy stay in the cache.
 const TILE: usize = 16;
 
 /// Row-major strides of a shape.
-pub(crate) fn strides(shape: &[usize]) -> Vec<isize> {
-    let mut strides = vec![1; shape.len()];
+pub(crate) fn strides(shape: &[usize]) -> Strides {
+    let mut strides: Strides = smallvec![1; shape.len()];
     for i in (0..shape.len().saturating_sub(1)).rev() {
         strides[i] = strides[i + 1] * shape[i + 1] as isize;
     }
@@ -15,8 +21,8 @@ pub(crate) fn strides(shape: &[usize]) -> Vec<isize> {
 }
 
 /// Strides with which a tensor of `shape` reads as one of the larger `target`: zero along broadcast axes.
-pub(crate) fn broadcast_strides(shape: &[usize], target: &[usize]) -> Vec<isize> {
-    let mut result = vec![0; target.len() - shape.len()];
+pub(crate) fn broadcast_strides(shape: &[usize], target: &[usize]) -> Strides {
+    let mut result: Strides = smallvec![0; target.len() - shape.len()];
     result.extend(strides(shape).into_iter().zip(shape).map(|(s, n)| if *n == 1 { 0 } else { s }));
     result
 }
@@ -34,7 +40,7 @@ pub(crate) fn copy<T: Scalar>(from: &[T], start: usize, shape: &[usize], strides
         ([n], [s]) => row(from, start as isize, *n, *s, out),
         ([outer @ .., rows, cols], [steps @ .., s_row, s_col]) => {
             let plane = rows * cols;
-            let mut index = vec![0usize; outer.len()];
+            let mut index: Shape = smallvec![0; outer.len()];
             for out in out.chunks_exact_mut(plane) {
                 let base =
                     start as isize + index.iter().zip(steps).map(|(i, s)| *i as isize * s).sum::<isize>();
@@ -53,8 +59,8 @@ pub(crate) fn copy<T: Scalar>(from: &[T], start: usize, shape: &[usize], strides
 }
 
 /// Joins neighbouring axes that are walked as one, and drops those of one element.
-fn merged(shape: &[usize], strides: &[isize]) -> (Vec<usize>, Vec<isize>) {
-    let (mut dims, mut steps): (Vec<usize>, Vec<isize>) = (Vec::new(), Vec::new());
+fn merged(shape: &[usize], strides: &[isize]) -> (Shape, Strides) {
+    let (mut dims, mut steps) = (Shape::new(), Strides::new());
     for (&n, &s) in shape.iter().zip(strides) {
         if n == 1 {
             continue;

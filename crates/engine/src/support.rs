@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::ops::{FAMILIES, MICROSOFT};
-use crate::rten_op;
 
 /// How the embedded engine computes an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
     /// By a kernel of this workspace.
     Native,
-    /// By `rten`, with the attributes that were compared with ONNX Runtime.
-    Rten,
     /// Not at all, for this reason.
     None(&'static str),
 }
@@ -57,7 +54,6 @@ fn refusal(name: &str) -> Support {
 /// Every operator of the standard up to opset 22 and every other that is supported, by domain and name.
 pub fn operators() -> BTreeMap<(&'static str, &'static str), Support> {
     let mut table: BTreeMap<_, _> = STANDARD.iter().map(|name| (("", *name), refusal(name))).collect();
-    table.extend(rten_op::operators().map(|name| (("", name), Support::Rten)));
     table.extend(FAMILIES.iter().copied().flatten().map(|op| ((op.domain, op.name), Support::Native)));
     table
 }
@@ -68,7 +64,6 @@ pub fn operators_page() -> String {
         "# Operators of the embedded engine\n\n\
          Written by `just operators` from the tables of the engine; a test compares the two.\n\n\
          * **native**: a kernel of this workspace.\n\
-         * **rten**: the `rten` library, a node at a time, with the attributes that were compared with ONNX Runtime.\n\
          * A node with an attribute, type or input that is not supported is refused by name before anything runs.\n\
          * Everything that is not in the tables is refused too: `--engine ort` runs it where ONNX Runtime does.\n",
     );
@@ -81,7 +76,6 @@ pub fn operators_page() -> String {
         }
         let how = match support {
             Support::Native => "native",
-            Support::Rten => "rten",
             Support::None(why) => why,
         };
         let _ = writeln!(page, "| {name} | {how} |");

@@ -1,6 +1,11 @@
 //! Binary operators with numpy broadcasting.
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::isa;
+
+/// Dimensions of a tensor, or something for each of them; of few enough, it costs no allocation.
+pub type Dims = SmallVec<[usize; 6]>;
 
 /// Marks operators that combine two elements.
 trait Binary: Copy + Default {
@@ -133,7 +138,7 @@ fn run_in_place_body<O: Binary>(a: &mut [f32], b: Right<'_>) {
 }
 
 /// The shape that two shapes broadcast to, or `None` where an axis differs and neither side is one.
-pub fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+pub fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Dims> {
     let rank = a.len().max(b.len());
     let axis = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |i| s[i]);
     (0..rank)
@@ -145,8 +150,8 @@ pub fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 }
 
 /// Row-major strides of `shape` seen as the larger `target`: zero along broadcast axes.
-pub(crate) fn strides_in(shape: &[usize], target: &[usize]) -> Vec<usize> {
-    let mut strides = vec![0; target.len()];
+pub(crate) fn strides_in(shape: &[usize], target: &[usize]) -> Dims {
+    let mut strides: Dims = smallvec![0; target.len()];
     let mut step = 1;
     for (stride, &n) in strides.iter_mut().rev().zip(shape.iter().rev()) {
         if n != 1 {
@@ -196,8 +201,8 @@ pub fn binary(op: BinaryOp, a: &[f32], a_shape: &[usize], b: &[f32], b_shape: &[
 
 /// Joins neighbouring axes that both operands walk in the same way: outer axes, length of the innermost run, and
 /// the strides, the run's last.
-fn merge_axes(shape: &[usize], a: &[usize], b: &[usize]) -> (Vec<usize>, usize, Vec<usize>, Vec<usize>) {
-    let (mut dims, mut sa, mut sb) = (Vec::new(), Vec::new(), Vec::new());
+fn merge_axes(shape: &[usize], a: &[usize], b: &[usize]) -> (Dims, usize, Dims, Dims) {
+    let (mut dims, mut sa, mut sb) = (Dims::new(), Dims::new(), Dims::new());
     for ((&n, &x), &y) in shape.iter().zip(a).zip(b) {
         if n == 1 {
             continue;
@@ -215,7 +220,7 @@ fn merge_axes(shape: &[usize], a: &[usize], b: &[usize]) -> (Vec<usize>, usize, 
     }
     let inner = dims.pop().unwrap_or(1);
     if sa.is_empty() {
-        (sa, sb) = (vec![0], vec![0]);
+        (sa, sb) = (smallvec![0], smallvec![0]);
     }
     (dims, inner, sa, sb)
 }
@@ -225,7 +230,7 @@ fn merge_axes(shape: &[usize], a: &[usize], b: &[usize]) -> (Vec<usize>, usize, 
 /// Panics when `b` does not broadcast to `a` or a length contradicts its shape.
 pub fn binary_in_place(op: BinaryOp, a: &mut [f32], a_shape: &[usize], b: &[f32], b_shape: &[usize]) {
     let shape = broadcast_shape(a_shape, b_shape).expect("shapes that broadcast");
-    assert_eq!(shape, a_shape, "the result has the shape of the left operand");
+    assert_eq!(shape.as_slice(), a_shape, "the result has the shape of the left operand");
     assert_eq!(a.len(), a_shape.iter().product::<usize>(), "left operand");
     assert_eq!(b.len(), b_shape.iter().product::<usize>(), "right operand");
     if a.is_empty() {

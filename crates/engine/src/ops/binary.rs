@@ -68,11 +68,11 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
 fn apply(op: BinaryOp, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Value> {
     let (a, b) = (args.value(0)?, args.value(1)?);
     let shape = common_shape(a.shape(), b.shape())?;
-    if op == BinaryOp::PRelu && shape != a.shape() {
+    if op == BinaryOp::PRelu && *shape != *a.shape() {
         return Err(format!("a slope of shape {:?} does not broadcast to {:?}", b.shape(), a.shape()));
     }
     if let (Value::F32(_), Value::F32(_)) = (a, b) {
-        let (fits_a, fits_b) = (a.shape() == shape, b.shape() == shape);
+        let (fits_a, fits_b) = (*a.shape() == *shape, *b.shape() == *shape);
         let reuse_a = fits_a && args.is_owned(0);
         if reuse_a || (fits_b && commutes(op) && args.is_owned(1)) {
             let (mine, other) = if reuse_a { (0, 1) } else { (1, 0) };

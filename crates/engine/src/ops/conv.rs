@@ -3,11 +3,12 @@
 use shiftwise_graph::{Node, Value};
 use shiftwise_kernels::Conv2d;
 use shiftwise_kernels::norm::per_channel_affine_in_place;
+use smallvec::smallvec;
 
 use super::conv_volume::{self, Channels};
 use super::window::Window;
 use super::{Cx, Op, norm};
-use crate::args::{Args, Kernel, Outcome, Results, results};
+use crate::args::{Args, Kernel, Outcome, Results, Shape, results};
 use crate::pool::Workspace;
 use crate::scalar::count;
 
@@ -140,8 +141,8 @@ fn run(
         pads: plane.pads,
     };
     let [oh, ow] = conv.output_hw();
-    let shape: Vec<usize> =
-        if spatial.len() == 1 { vec![batch, c_out, ow] } else { vec![batch, c_out, oh, ow] };
+    let shape: Shape =
+        if spatial.len() == 1 { smallvec![batch, c_out, ow] } else { smallvec![batch, c_out, oh, ow] };
     let limits = tail.limit.range(args)?;
     let mut out = ws.floats(count(&shape)?);
     let factors = match tail.normalise {

@@ -62,7 +62,7 @@ fn parameter(args: &Args<'_>, index: usize, row: &[usize]) -> Outcome<Option<Vec
     if v.len() == columns {
         return Ok(Some(v.to_vec()));
     }
-    let fits = shape.len() <= row.len() && common_shape(shape, row).is_ok_and(|s| s == row);
+    let fits = shape.len() <= row.len() && common_shape(shape, row).is_ok_and(|s| *s == *row);
     if !fits {
         return Err(format!("a parameter of shape {shape:?} does not fit rows of shape {row:?}"));
     }
@@ -192,7 +192,7 @@ fn skip(cx: Cx<'_>) -> Outcome<Kernel> {
     Ok(Box::new(move |args, ws| {
         let (x, shape) = args.f32(0)?;
         let (other, other_shape) = args.f32(1)?;
-        if common_shape(shape, other_shape)? != shape {
+        if *common_shape(shape, other_shape)? != *shape {
             return Err(format!("a skip of shape {other_shape:?} does not fit an input of shape {shape:?}"));
         }
         let row = &shape[shape.len().saturating_sub(1)..];

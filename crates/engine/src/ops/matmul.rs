@@ -5,7 +5,7 @@ use shiftwise_kernels::broadcast::{BinaryOp, binary_in_place, broadcast_shape};
 use shiftwise_kernels::matmul::{MatRef, matmul as product, matmul_batched};
 
 use super::{Cx, Op};
-use crate::args::{Kernel, Outcome, results};
+use crate::args::{Kernel, Outcome, Shape, results};
 use crate::number::{Number, both_numbers};
 use crate::pool::Workspace;
 use crate::scalar::{count, slice, value};
@@ -20,7 +20,7 @@ pub(super) struct Product<'s> {
     m: usize,
     k: usize,
     n: usize,
-    pub(super) shape: Vec<usize>,
+    pub(super) shape: Shape,
 }
 
 impl<'s> Product<'s> {

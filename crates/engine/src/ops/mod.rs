@@ -69,7 +69,6 @@ use smallvec::SmallVec;
 
 use crate::args::{Arg, Args, Datum, Ints, Kernel, Outcome};
 use crate::pool::Workspace;
-use crate::rten_op;
 
 /// A node and what it needs to be understood.
 #[derive(Clone, Copy)]
@@ -211,7 +210,7 @@ pub(crate) fn compile(node: &Node, opset: i64) -> Outcome<Kernel> {
         return Ok(if op.in_float { in_float(kernel) } else { kernel });
     }
     match domain {
-        "" => rten_op::compile(node, opset).map(in_float),
+        "" => Err(format!("operator {name} is not supported")),
         MICROSOFT => Err(format!("operator {name} of domain {MICROSOFT} is not supported")),
         _ => Err(format!("operator {name} is of domain {domain:?}, which is not supported")),
     }

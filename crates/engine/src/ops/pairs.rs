@@ -4,12 +4,12 @@ use ndarray::ArrayD;
 use shiftwise_graph::Value;
 use shiftwise_kernels::broadcast::broadcast_shape;
 
-use crate::args::Outcome;
+use crate::args::{Outcome, Shape};
 use crate::pool::Workspace;
 use crate::scalar::{Scalar, count, slice, value};
 
 /// The shape that two tensors broadcast to.
-pub(super) fn common_shape(a: &[usize], b: &[usize]) -> Outcome<Vec<usize>> {
+pub(super) fn common_shape(a: &[usize], b: &[usize]) -> Outcome<Shape> {
     let shape =
         broadcast_shape(a, b).ok_or_else(|| format!("values of shapes {a:?} and {b:?} do not broadcast"))?;
     count(&shape)?;
@@ -44,9 +44,9 @@ pub(super) fn tried<A: Scalar, B: Scalar, O: Scalar>(
     let (x, y) = (slice(a), slice(b));
     if a.shape() == b.shape() {
         out.iter_mut().zip(x).zip(y).for_each(|((o, x), y)| set(o, f(*x, *y)));
-    } else if let ([y], true) = (y, shape == a.shape()) {
+    } else if let ([y], true) = (y, *shape == *a.shape()) {
         out.iter_mut().zip(x).for_each(|(o, x)| set(o, f(*x, *y)));
-    } else if let ([x], true) = (x, shape == b.shape()) {
+    } else if let ([x], true) = (x, *shape == *b.shape()) {
         out.iter_mut().zip(y).for_each(|(o, y)| set(o, f(*x, *y)));
     } else {
         let (Some(x), Some(y)) = (a.broadcast(shape.as_slice()), b.broadcast(shape.as_slice())) else {

@@ -4,7 +4,7 @@ use shiftwise_graph::Value;
 use smallvec::smallvec;
 
 use super::{Cx, Op};
-use crate::args::{Args, Datum, Ints, Kernel, Outcome, Results, axis_of, results};
+use crate::args::{Args, Datum, Ints, Kernel, Outcome, Results, Shape, axis_of, results};
 use crate::pool::Workspace;
 use crate::scalar::count;
 
@@ -21,7 +21,7 @@ pub(super) const OPS: &[Op] = &[
 
 fn reshaped(args: &mut Args<'_>, ws: &mut Workspace, shape: &[usize]) -> Outcome<Results> {
     let value = args.take_or_copy(0, ws)?;
-    let from = value.shape().to_vec();
+    let from = Shape::from_slice(value.shape());
     let value =
         value.reshaped(shape).ok_or_else(|| format!("a value of shape {from:?} does not fit {shape:?}"))?;
     Ok(results![value])
@@ -41,9 +41,9 @@ fn reshape(cx: Cx<'_>) -> Outcome<Kernel> {
 }
 
 /// What a wanted shape means: 0 copies a dimension, −1 takes what is left.
-fn target(from: &[usize], wanted: &[i64], allow_zero: bool) -> Outcome<Vec<usize>> {
+fn target(from: &[usize], wanted: &[i64], allow_zero: bool) -> Outcome<Shape> {
     let fail = || format!("a value of shape {from:?} cannot take the shape {wanted:?}");
-    let mut shape = Vec::with_capacity(wanted.len());
+    let mut shape = Shape::with_capacity(wanted.len());
     let mut rest = None;
     for (i, w) in wanted.iter().enumerate() {
         match *w {
@@ -88,14 +88,14 @@ fn squeeze(cx: Cx<'_>) -> Outcome<Kernel> {
     Ok(Box::new(move |args, ws| {
         let shape = args.value(0)?.shape();
         // No axes, given or not, are all of one element.
-        let dropped: Vec<usize> = match axes(fixed.as_ref(), args)?.filter(|a| !a.is_empty()) {
+        let dropped: Shape = match axes(fixed.as_ref(), args)?.filter(|a| !a.is_empty()) {
             None => (0..shape.len()).filter(|i| shape[*i] == 1).collect(),
             Some(axes) => axes.iter().map(|a| axis_of(*a, shape.len())).collect::<Outcome<_>>()?,
         };
         if let Some(i) = dropped.iter().find(|i| shape[**i] != 1) {
             return Err(format!("axis {i} of shape {shape:?} cannot be squeezed: it is not of one element"));
         }
-        let shape: Vec<usize> = (0..shape.len()).filter(|i| !dropped.contains(i)).map(|i| shape[i]).collect();
+        let shape: Shape = (0..shape.len()).filter(|i| !dropped.contains(i)).map(|i| shape[i]).collect();
         reshaped(args, ws, &shape)
     }))
 }
@@ -104,14 +104,14 @@ fn unsqueeze(cx: Cx<'_>) -> Outcome<Kernel> {
     let fixed = cx.ints("axes").filter(|_| cx.opset < 13);
     Ok(Box::new(move |args, ws| {
         let axes = axes(fixed.as_ref(), args)?.ok_or("it has no axes")?;
-        let mut rest = args.value(0)?.shape().to_vec().into_iter();
+        let mut rest = args.value(0)?.shape().iter().copied();
         let rank = rest.len() + axes.len();
-        let mut added = axes.iter().map(|a| axis_of(*a, rank)).collect::<Outcome<Vec<_>>>()?;
+        let mut added = axes.iter().map(|a| axis_of(*a, rank)).collect::<Outcome<Shape>>()?;
         added.sort_unstable();
         if added.windows(2).any(|w| w[0] == w[1]) {
             return Err(format!("its axes {axes:?} name one twice"));
         }
-        let shape: Vec<usize> =
+        let shape: Shape =
             (0..rank).map(|i| if added.contains(&i) { 1 } else { rest.next().unwrap_or(1) }).collect();
         reshaped(args, ws, &shape)
     }))

@@ -1,10 +1,11 @@
 //! Slice: attributes before opset 10, inputs since.
 
 use super::{Cx, Op};
-use crate::args::{Kernel, Outcome, axis_of, results};
+use crate::args::{Kernel, Outcome, Shape, axis_of, results};
 use crate::scalar::{Scalar, count, each_type, slice, value};
 use crate::strided;
 use shiftwise_graph::Value;
+use smallvec::{SmallVec, smallvec};
 
 pub(super) const OPS: &[Op] = &[Op::any("Slice", compile)];
 
@@ -29,8 +30,8 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
 /// Where the elements of the result lie.
 struct Cuts {
     start: usize,
-    shape: Vec<usize>,
-    strides: Vec<isize>,
+    shape: Shape,
+    strides: strided::Strides,
 }
 
 impl Cuts {
@@ -45,8 +46,8 @@ impl Cuts {
         if ends.len() != n || axes.is_some_and(|a| a.len() != n) || steps.is_some_and(|s| s.len() != n) {
             return Err("its starts, ends, axes and steps are not of the same length".into());
         }
-        let mut cuts = Self { start: 0, shape: shape.to_vec(), strides: strided::strides(shape) };
-        let mut seen = vec![false; shape.len()];
+        let mut cuts = Self { start: 0, shape: Shape::from_slice(shape), strides: strided::strides(shape) };
+        let mut seen: SmallVec<[bool; 8]> = smallvec![false; shape.len()];
         for i in 0..n {
             let axis = axis_of(axes.map_or(i as i64, |a| a[i]), shape.len())?;
             if std::mem::replace(&mut seen[axis], true) {

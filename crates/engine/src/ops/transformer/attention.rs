@@ -27,7 +27,7 @@ struct Bias {
 impl Bias {
     /// A tensor that broadcasts to `[batch, heads, rows, columns]`.
     fn new(x: &[f32], shape: &[usize], full: [usize; 4], ws: &mut Workspace) -> Outcome<Self> {
-        if shape.len() > 4 || pairs::common_shape(shape, &full)? != full {
+        if shape.len() > 4 || *pairs::common_shape(shape, &full)? != full {
             return Err(format!("a mask of shape {shape:?} does not fit scores of shape {full:?}"));
         }
         let mut elements = ws.floats(count(&full)?);
