@@ -23,9 +23,11 @@ pub fn tensors_to_collect(model: &Model, config: &CalibrateConfig) -> Result<Vec
         .filter(|o| !o.is_empty());
     let specs =
         inputs.chain(made).filter(|t| wanted.as_ref().is_none_or(|w| w.contains(*t))).filter_map(|t| {
-            let ty = graph.tensor_type(t)?;
             // A tensor that was asked for and has another type is refused when it comes by; one that was not is left out.
-            (wanted.is_some() || ty.dtype == DataType::Float).then(|| spec(graph, t, &ty))
+            match graph.tensor_type(t) {
+                Some(ty) => (wanted.is_some() || ty.dtype == DataType::Float).then(|| spec(graph, t, &ty)),
+                None => wanted.is_some().then(|| TensorSpec::flat(t, &[])),
+            }
         });
     Ok(specs.collect())
 }

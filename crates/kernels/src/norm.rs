@@ -68,24 +68,18 @@ pub fn per_channel_affine_in_place(
     affine_planes(x, pixels, scale, shift, limits);
 }
 
-/// The factors of a batch normalisation: `gamma / √(variance + epsilon)` and `beta − mean · factor`, computed in f64.
+/// The factors of a batch normalisation, `scale = gamma / √(variance + epsilon)` and `shift = beta − mean · scale`, computed
+/// in f64; `parameters` are gamma, beta, mean and variance.
 ///
 /// Panics when the lengths differ.
-pub fn batch_norm_affine(
-    gamma: &[f32],
-    beta: &[f32],
-    mean: &[f32],
-    variance: &[f32],
-    epsilon: f32,
-) -> (Vec<f32>, Vec<f32>) {
-    let lengths = [beta.len(), mean.len(), variance.len()];
-    assert_eq!(lengths, [gamma.len(); 3], "parameters of a channel");
-    (0..gamma.len())
-        .map(|c| {
-            let factor = f64::from(gamma[c]) / (f64::from(variance[c]) + f64::from(epsilon)).sqrt();
-            (factor as f32, (f64::from(beta[c]) - f64::from(mean[c]) * factor) as f32)
-        })
-        .unzip()
+pub fn batch_norm_affine(parameters: [&[f32]; 4], epsilon: f32, scale: &mut [f32], shift: &mut [f32]) {
+    let [gamma, beta, mean, variance] = parameters;
+    assert!(parameters.iter().all(|p| p.len() == scale.len()), "parameters of a channel");
+    assert_eq!(scale.len(), shift.len(), "factors of a channel");
+    for (c, (scale, shift)) in scale.iter_mut().zip(shift).enumerate() {
+        let factor = f64::from(gamma[c]) / (f64::from(variance[c]) + f64::from(epsilon)).sqrt();
+        (*scale, *shift) = (factor as f32, (f64::from(beta[c]) - f64::from(mean[c]) * factor) as f32);
+    }
 }
 
 #[inline(always)]

@@ -132,7 +132,7 @@ proptest! {
             let mut got = vec![0.0; want.len()];
             binary(op, &a, &a_shape, &b, &b_shape, &mut got);
             prop_assert!(same_bits(&got, &want), "{:?} {:?} {:?}", op, a_shape, b_shape);
-            if shape == a_shape {
+            if shape[..] == a_shape[..] {
                 let mut got = a.clone();
                 binary_in_place(op, &mut got, &a_shape, &b, &b_shape);
                 prop_assert!(same_bits(&got, &want), "{:?} in place", op);
@@ -262,7 +262,8 @@ proptest! {
 
 #[test]
 fn batch_normalisation_folds_to_factors() {
-    let (scale, shift) = batch_norm_affine(&[2.0], &[1.0], &[3.0], &[4.0], 0.0);
+    let (mut scale, mut shift) = ([0.0], [0.0]);
+    batch_norm_affine([&[2.0], &[1.0], &[3.0], &[4.0]], 0.0, &mut scale, &mut shift);
     assert_eq!((scale[0], shift[0]), (1.0, -2.0));
 }
 

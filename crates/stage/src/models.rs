@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use shiftwise_artifact::{Artifact, Fingerprint, Input, Kind, MANIFEST_FILE, Manifest, Writer, atomic};
-use shiftwise_graph::{Model, Weights};
+use shiftwise_graph::{Model, Weights, infer_shapes};
 
 use crate::Failure;
 
@@ -40,7 +40,7 @@ impl LoadedModel {
 }
 
 /// Read a model: an artifact directory of one of `kinds`, or an .onnx file. The contents of an artifact are compared with its
-/// manifest.
+/// manifest. A file in place of a prepared model has its shapes inferred.
 ///
 /// # Errors
 /// Where there is nothing, or something else; where the model cannot be read; where an artifact is damaged or of another kind.
@@ -57,7 +57,15 @@ pub fn load_model(path: &Path, kinds: &[Kind]) -> Result<LoadedModel, Failure> {
             failure
         }
     })?;
-    if metadata.is_dir() { load_artifact(path, kinds) } else { load_file(path) }
+    if metadata.is_dir() {
+        return load_artifact(path, kinds);
+    }
+    let mut loaded = load_file(path)?;
+    if kinds.contains(&Kind::Prepared) {
+        // Which tensors are quantized depends on their types, which files of exporters need not have.
+        infer_shapes(&mut loaded.model);
+    }
+    Ok(loaded)
 }
 
 fn load_artifact(dir: &Path, kinds: &[Kind]) -> Result<LoadedModel, Failure> {

@@ -118,7 +118,7 @@ fn run(
         conv_volume::forward(channels, &volume, [x, weight], bias, &mut out, ws)?;
         let limits = tail.limit.range(args)?;
         let (scale, shift) = match tail.normalise {
-            Some((at, epsilon)) => norm::factors(args, at, c_out, epsilon)?,
+            Some((at, epsilon)) => norm::factors(args, at, c_out, epsilon, ws)?,
             None => (Vec::new(), Vec::new()),
         };
         if tail.normalise.is_some() {
@@ -146,10 +146,14 @@ fn run(
     let limits = tail.limit.range(args)?;
     let mut out = ws.floats(count(&shape)?);
     let factors = match tail.normalise {
-        Some((at, epsilon)) => Some(norm::factors(args, at, c_out, epsilon)?),
+        Some((at, epsilon)) => Some(norm::factors(args, at, c_out, epsilon, ws)?),
         None => None,
     };
-    let factors = factors.as_ref().map(|(scale, shift)| (scale.as_slice(), shift.as_slice()));
-    conv.forward_normalised(x, weight, bias, factors, limits, &mut out, &mut ws.kernels);
+    let borrowed = factors.as_ref().map(|(scale, shift)| (scale.as_slice(), shift.as_slice()));
+    conv.forward_normalised(x, weight, bias, borrowed, limits, &mut out, &mut ws.kernels);
+    if let Some((scale, shift)) = factors {
+        ws.recycle_floats(scale);
+        ws.recycle_floats(shift);
+    }
     Ok(results![Value::f32(&shape, out)])
 }

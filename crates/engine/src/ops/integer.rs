@@ -140,7 +140,8 @@ pub(super) fn product(a: &Centered, b: &Centered, ws: &mut Workspace) -> Outcome
     shape.extend(n);
     let mut sums = i32::buffer(ws, count(&shape)?)?;
     sums.fill(0);
-    let places = |own: &[usize]| -> crate::strided::Strides { crate::strided::broadcast_strides(own, &batch) };
+    let places =
+        |own: &[usize]| -> crate::strided::Strides { crate::strided::broadcast_strides(own, &batch) };
     let (a_steps, b_steps) = (places(a_batch), places(b_batch));
     for (i, out) in sums.chunks_exact_mut((rows * columns).max(1)).enumerate() {
         let (mut rest, mut at, mut bt) = (i, 0, 0);

@@ -1,5 +1,7 @@
 //! Normalisations of rows: LayerNormalization, RMS normalisation, and both after a skip connection.
 
+use std::borrow::Cow;
+
 use shiftwise_graph::{DataType, Value};
 use shiftwise_kernels::norm::layer_norm;
 use smallvec::SmallVec;
@@ -53,14 +55,14 @@ impl Rows<'_> {
 }
 
 /// Parameters as long as a row, repeated where they broadcast to one.
-fn parameter(args: &Args<'_>, index: usize, row: &[usize]) -> Outcome<Option<Vec<f32>>> {
+fn parameter<'v>(args: &'v Args<'_>, index: usize, row: &[usize]) -> Outcome<Option<Cow<'v, [f32]>>> {
     if args.get(index).is_none() {
         return Ok(None);
     }
     let (v, shape) = args.f32(index)?;
     let columns = count(row)?;
     if v.len() == columns {
-        return Ok(Some(v.to_vec()));
+        return Ok(Some(v.into()));
     }
     let fits = shape.len() <= row.len() && common_shape(shape, row).is_ok_and(|s| *s == *row);
     if !fits {
@@ -68,7 +70,7 @@ fn parameter(args: &Args<'_>, index: usize, row: &[usize]) -> Outcome<Option<Vec
     }
     let mut out = vec![0.0; columns];
     strided::copy(v, 0, row, &strided::broadcast_strides(shape, row), &mut out);
-    Ok(Some(out))
+    Ok(Some(out.into()))
 }
 
 /// Halves are computed in float32, and so are means and deviations given, whatever the type of the input.
@@ -206,7 +208,7 @@ fn skip(cx: Cx<'_>) -> Outcome<Kernel> {
         sum.iter_mut().zip(x).for_each(|(s, x)| *s += x);
         if let Some(bias) = bias {
             for row in sum.chunks_exact_mut(columns) {
-                row.iter_mut().zip(&bias).for_each(|(v, b)| *v += b);
+                row.iter_mut().zip(bias.iter()).for_each(|(v, b)| *v += b);
             }
         }
         let rows = Rows { columns, scale: Some(&gamma), shift: beta.as_deref(), epsilon, centred };

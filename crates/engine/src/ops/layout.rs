@@ -4,7 +4,7 @@ use shiftwise_graph::Value;
 use shiftwise_kernels::broadcast::broadcast_shape;
 
 use super::{Cx, Op};
-use crate::args::{Kernel, Outcome, results};
+use crate::args::{Kernel, Outcome, Shape, results};
 use crate::pool::Workspace;
 use crate::scalar::{Scalar, count, each_type, slice, value};
 use crate::strided;
@@ -38,22 +38,22 @@ pub(super) fn expanded(from: &Value, shape: &[usize], ws: &mut Workspace) -> Out
 fn transpose(cx: Cx<'_>) -> Outcome<Kernel> {
     let perm = cx.sizes("perm", 0)?;
     Ok(Box::new(move |args, ws| {
-        let shape = args.value(0)?.shape().to_vec();
-        let perm = perm.clone().unwrap_or_else(|| (0..shape.len()).rev().collect());
+        let shape = Shape::from_slice(args.value(0)?.shape());
+        let perm = perm.as_deref().map_or_else(|| (0..shape.len()).rev().collect(), Shape::from_slice);
         let mut sorted = perm.clone();
         sorted.sort_unstable();
         if !sorted.into_iter().eq(0..shape.len()) {
             return Err(format!("its perm {perm:?} does not fit an input of shape {shape:?}"));
         }
         let strides = strided::strides(&shape);
-        let to: Vec<usize> = perm.iter().map(|p| shape[*p]).collect();
+        let to: Shape = perm.iter().map(|p| shape[*p]).collect();
         // Moving axes of one element moves nothing.
         let wide = |p: &&usize| shape[**p] != 1;
         if perm.iter().filter(wide).is_sorted() {
             let value = args.take_or_copy(0, ws)?;
             return value.reshaped(&to).map(|v| results![v]).ok_or_else(|| "it cannot be reshaped".into());
         }
-        let steps: Vec<isize> = perm.iter().map(|p| strides[*p]).collect();
+        let steps: strided::Strides = perm.iter().map(|p| strides[*p]).collect();
         each_type!(args.value(0)?, a => gathered(slice(a), &to, &steps, ws)).map(|v| results![v])
     }))
 }

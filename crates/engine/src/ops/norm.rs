@@ -6,7 +6,7 @@ use shiftwise_kernels::norm::{
 };
 
 use super::{Cx, Op};
-use crate::args::{Args, Kernel, Outcome, Results, axis_of, results};
+use crate::args::{Args, Kernel, Outcome, Results, Shape, axis_of, results};
 use crate::pool::Workspace;
 use crate::scalar::{Scalar, count, slice, value};
 
@@ -38,19 +38,23 @@ fn batch(cx: Cx<'_>) -> Outcome<Kernel> {
             return batch_double(args, epsilon, single, ws);
         }
         let (_, shape) = args.f32(0)?;
-        let shape = shape.to_vec();
+        let shape = Shape::from_slice(shape);
         let (channels, pixels) = parameters(&shape, single)?;
-        let (scale, shift) = factors(args, 1, channels, epsilon)?;
-        if let Some(Value::F32(mut a)) = args.take(0) {
+        let (scale, shift) = factors(args, 1, channels, epsilon, ws)?;
+        let result = if let Some(Value::F32(mut a)) = args.take(0) {
             if let Some(x) = a.as_slice_mut() {
                 per_channel_affine_in_place(x, pixels, &scale, &shift, None);
             }
-            return Ok(results![Value::F32(a)]);
-        }
-        let (x, _) = args.f32(0)?;
-        let mut out = ws.floats(x.len());
-        per_channel_affine(x, pixels, &scale, &shift, &mut out);
-        Ok(results![Value::f32(&shape, out)])
+            Value::F32(a)
+        } else {
+            let (x, _) = args.f32(0)?;
+            let mut out = ws.floats(x.len());
+            per_channel_affine(x, pixels, &scale, &shift, &mut out);
+            Value::f32(&shape, out)
+        };
+        ws.recycle_floats(scale);
+        ws.recycle_floats(shift);
+        Ok(results![result])
     }))
 }
 
@@ -96,6 +100,7 @@ pub(super) fn factors(
     at: usize,
     channels: usize,
     epsilon: f32,
+    ws: &mut Workspace,
 ) -> Outcome<(Vec<f32>, Vec<f32>)> {
     let parameter = |i: usize| {
         let (v, _) = args.f32(at + i)?;
@@ -105,7 +110,10 @@ pub(super) fn factors(
             Err(format!("a parameter of the normalisation has {} elements for {channels} channels", v.len()))
         }
     };
-    Ok(batch_norm_affine(parameter(0)?, parameter(1)?, parameter(2)?, parameter(3)?, epsilon))
+    let parameters = [parameter(0)?, parameter(1)?, parameter(2)?, parameter(3)?];
+    let (mut scale, mut shift) = (ws.floats(channels), ws.floats(channels));
+    batch_norm_affine(parameters, epsilon, &mut scale, &mut shift);
+    Ok((scale, shift))
 }
 
 /// Limits values; NaN stays NaN.

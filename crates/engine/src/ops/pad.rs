@@ -2,9 +2,10 @@
 
 use half::{bf16, f16};
 use shiftwise_graph::Value;
+use smallvec::{SmallVec, smallvec};
 
 use super::{Cx, Op};
-use crate::args::{Kernel, Outcome, axis_of, results};
+use crate::args::{Kernel, Outcome, Shape, axis_of, results};
 use crate::pool::Workspace;
 use crate::scalar::{Scalar, count, each_type, slice, value};
 use crate::strided;
@@ -54,7 +55,7 @@ fn center(cx: Cx<'_>) -> Outcome<Kernel> {
         if sizes.len() != named || sizes.iter().any(|s| !(0..1 << 32).contains(s)) {
             return Err(format!("its sizes {sizes:?} do not fit {named} axes"));
         }
-        let mut pads = vec![(0, 0); shape.len()];
+        let mut pads: Pads = smallvec![(0, 0); shape.len()];
         for (i, size) in sizes.iter().enumerate() {
             let axis = axis_of(axes.as_ref().map_or(i as i64, |a| a[i]), shape.len())?;
             let more = size - shape[axis] as i64;
@@ -66,13 +67,16 @@ fn center(cx: Cx<'_>) -> Outcome<Kernel> {
 }
 
 /// Begin and end of every axis.
-fn spread(pads: &[i64], axes: Option<&[i64]>, rank: usize) -> Outcome<Vec<(i64, i64)>> {
+type Pads = SmallVec<[(i64, i64); 6]>;
+
+/// What the pads of the named axes come to.
+fn spread(pads: &[i64], axes: Option<&[i64]>, rank: usize) -> Outcome<Pads> {
     let named = axes.map_or(rank, <[i64]>::len);
     // Beyond any real model, and small enough that sums cannot overflow.
     if pads.len() != 2 * named || pads.iter().any(|p| p.unsigned_abs() > 1 << 32) {
         return Err(format!("its pads {pads:?} do not fit {named} axes"));
     }
-    let mut all = vec![(0, 0); rank];
+    let mut all: Pads = smallvec![(0, 0); rank];
     for i in 0..named {
         let axis = axis_of(axes.map_or(i as i64, |a| a[i]), rank)?;
         all[axis] = (pads[i], pads[i + named]);
@@ -88,7 +92,7 @@ fn padded<T: Scalar>(
     fill: Option<&Value>,
     ws: &mut Workspace,
 ) -> Outcome<Value> {
-    let mut to = Vec::with_capacity(shape.len());
+    let mut to = Shape::with_capacity(shape.len());
     for (n, (begin, end)) in shape.iter().zip(pads) {
         let size = usize::try_from(*n as i64 + begin + end);
         to.push(size.map_err(|_| format!("pads {pads:?} remove more than a value of shape {shape:?} has"))?);
@@ -100,45 +104,37 @@ fn padded<T: Scalar>(
     if out.is_empty() {
         return value(&to, out);
     }
-    let tables = shape
-        .iter()
-        .zip(&to)
-        .zip(pads)
-        .map(|((n, m), pads)| (0..*m as i64).map(|i| source(i, *n as i64, *pads, mode)).collect())
-        .collect::<Outcome<Vec<Vec<Option<usize>>>>>()?;
-    let Some((last, outer)) = tables.split_last() else {
+    let Some((last, outer)) = to.split_last() else {
         out.copy_from_slice(from);
         return value(&to, out);
     };
     let strides = strided::strides(shape);
     // The run of the last axis that is copied as it stands.
-    let n = *shape.last().unwrap_or(&1);
-    let (begin, _) = pads[pads.len() - 1];
-    let inside = begin.max(0) as usize..((begin + n as i64).max(0) as usize).min(last.len());
-    let skipped = (-begin).max(0) as usize;
-    let mut index = vec![0usize; outer.len()];
-    for out in out.chunks_exact_mut(last.len()) {
-        let base = index
-            .iter()
-            .zip(outer)
-            .zip(&strides)
-            .try_fold(0, |sum, ((i, table), stride)| Some(sum + table[*i]? * *stride as usize));
+    let (n, ends) = (shape[outer.len()], pads[outer.len()]);
+    let inside = ends.0.max(0) as usize..((ends.0 + n as i64).max(0) as usize).min(*last);
+    let skipped = (-ends.0).max(0) as usize;
+    let mut index: Shape = smallvec![0; outer.len()];
+    for out in out.chunks_exact_mut(*last) {
+        let mut base = Some(0);
+        for (axis, i) in index.iter().enumerate() {
+            let place = source(*i as i64, shape[axis] as i64, pads[axis], mode)?;
+            base = base.zip(place).map(|(base, place)| base + place * strides[axis] as usize);
+        }
         if let Some(base) = base {
             let row = &from[base..base + n];
             if inside.start < inside.end {
                 out[inside.clone()].copy_from_slice(&row[skipped..][..inside.len()]);
             }
-            for i in
-                (0..inside.start.min(out.len())).chain(inside.end.max(inside.start).min(out.len())..out.len())
-            {
-                if let Some(place) = last[i] {
+            let (before, behind) = (inside.start.min(*last), inside.end.max(inside.start).min(*last));
+            for i in (0..before).chain(behind..*last) {
+                if let Some(place) = source(i as i64, n as i64, ends, mode)? {
                     out[i] = row[place];
                 }
             }
         }
-        for (i, table) in index.iter_mut().zip(outer).rev() {
+        for (i, size) in index.iter_mut().zip(outer).rev() {
             *i += 1;
-            if *i < table.len() {
+            if *i < *size {
                 break;
             }
             *i = 0;
@@ -179,16 +175,17 @@ fn source(i: i64, n: i64, (begin, end): (i64, i64), mode: Mode) -> Outcome<Optio
 /// The constant, in the type of the data.
 fn fill_of<T: Scalar>(fill: Option<&Value>) -> Outcome<T> {
     let Some(fill) = fill else { return Ok(T::default()) };
-    let first = each_type!(fill, a => a.iter().next().map(|v| Box::new(*v) as Box<dyn std::any::Any>));
-    let Some(first) = first else { return Ok(T::default()) };
-    match first.downcast::<T>() {
-        Ok(v) => Ok(*v),
-        // The attribute of old opsets is a float, whatever the data is.
-        Err(other) => match other.downcast::<f32>() {
-            Ok(zero) if *zero == 0.0 => Ok(T::default()),
-            Ok(v) => float_as(*v).ok_or_else(|| "its constant is not of the type of its data".into()),
-            _ => Err("its constant is not of the type of its data".into()),
+    if let Some(a) = T::array_of(fill) {
+        return Ok(a.iter().next().copied().unwrap_or_default());
+    }
+    // The attribute of old opsets is a float, whatever the data is.
+    let other = || "its constant is not of the type of its data".to_string();
+    match fill {
+        Value::F32(a) => match a.iter().next() {
+            None | Some(0.0) => Ok(T::default()),
+            Some(v) => float_as(*v).ok_or_else(other),
         },
+        _ => Err(other()),
     }
 }
 

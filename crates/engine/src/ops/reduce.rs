@@ -3,9 +3,10 @@
 //! Without elements a sum is 0, a product 1, a maximum −∞, a minimum ∞, a mean NaN.
 
 use shiftwise_graph::Value;
+use smallvec::{SmallVec, smallvec};
 
 use super::{Cx, Op};
-use crate::args::{Args, Ints, Kernel, Outcome, axis_of, results};
+use crate::args::{Args, Ints, Kernel, Outcome, Shape, axis_of, results};
 use crate::number::{Number, each_number};
 use crate::pool::Workspace;
 use crate::scalar::{count, slice, value};
@@ -82,10 +83,10 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
 /// Which elements go into which result.
 struct Reduced {
     /// Shape of the result.
-    shape: Vec<usize>,
+    shape: Shape,
     /// Layout that brings each result's elements together: kept axes first.
-    dims: Vec<usize>,
-    strides: Vec<isize>,
+    dims: Shape,
+    strides: strided::Strides,
     results: usize,
     each: usize,
     /// Elements behind the reduced axes, when those stand together: no copy is needed then.
@@ -94,17 +95,17 @@ struct Reduced {
 
 impl Reduced {
     fn new(shape: &[usize], axes: Option<&[i64]>, keep: bool) -> Outcome<Self> {
-        let mut reduced = vec![axes.is_none(); shape.len()];
+        let mut reduced: SmallVec<[bool; 8]> = smallvec![axes.is_none(); shape.len()];
         for axis in axes.unwrap_or(&[]) {
             reduced[axis_of(*axis, shape.len())?] = true;
         }
         let strides = strided::strides(shape);
         let kept = (0..shape.len()).filter(|i| !reduced[*i]);
         let gone = (0..shape.len()).filter(|i| reduced[*i]);
-        let order: Vec<usize> = kept.clone().chain(gone.clone()).collect();
+        let order: Shape = kept.clone().chain(gone.clone()).collect();
         let to =
             (0..shape.len()).filter(|i| keep || !reduced[*i]).map(|i| if reduced[i] { 1 } else { shape[i] });
-        let wide: Vec<usize> = gone.clone().filter(|i| shape[*i] != 1).collect();
+        let wide: Shape = gone.clone().filter(|i| shape[*i] != 1).collect();
         let together = wide.windows(2).all(|w| (w[0] + 1..w[1]).all(|i| shape[i] == 1));
         let behind = wide.last().map_or(shape.len(), |i| i + 1);
         Ok(Self {

@@ -1,11 +1,12 @@
 //! Resize and Upsample, an axis at a time.
 
 use shiftwise_graph::Value;
+use smallvec::SmallVec;
 
 use super::resize_axis::{Axis, Blend, Coordinate, Filter, Nearest};
 use super::resize_integer::{self, Integer};
 use super::{Cx, Op};
-use crate::args::{Args, Ints, Kernel, Outcome, Results, axis_of, results};
+use crate::args::{Args, Ints, Kernel, Outcome, Results, Shape, axis_of, results};
 use crate::pool::Workspace;
 use crate::scalar::{Scalar, count, each_type, slice, value};
 
@@ -103,14 +104,17 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     Ok(Box::new(move |args, ws| run(&op, args, ws)))
 }
 
+/// One for each axis.
+type Axes = SmallVec<[Axis; 5]>;
+
 /// What becomes of every axis.
-fn target(op: &Resize, args: &Args<'_>, shape: &[usize]) -> Outcome<Vec<Axis>> {
-    let named: Vec<usize> = match &op.axes {
+fn target(op: &Resize, args: &Args<'_>, shape: &[usize]) -> Outcome<Axes> {
+    let named: Shape = match &op.axes {
         Some(axes) => axes.iter().map(|a| axis_of(*a, shape.len())).collect::<Outcome<_>>()?,
         None => (0..shape.len()).collect(),
     };
     let whole = |n: &usize| Axis { from: *n, to: *n, scale: 1.0, part: [0.0, 1.0] };
-    let mut all: Vec<Axis> = shape.iter().map(whole).collect();
+    let mut all: Axes = shape.iter().map(whole).collect();
     let (scales, sizes) = match &op.scales {
         Sizes::Attribute(v) => (v.as_slice(), None),
         Sizes::Inputs(scales, sizes) => {
@@ -163,9 +167,9 @@ fn target(op: &Resize, args: &Args<'_>, shape: &[usize]) -> Outcome<Vec<Axis>> {
 
 fn run(op: &Resize, args: &mut Args<'_>, ws: &mut Workspace) -> Outcome<Results> {
     let x = args.value(0)?;
-    let shape = x.shape().to_vec();
+    let shape = Shape::from_slice(x.shape());
     let axes = target(op, args, &shape)?;
-    let to: Vec<usize> = axes.iter().map(|a| a.to).collect();
+    let to: Shape = axes.iter().map(|a| a.to).collect();
     count(&to)?;
     if to == shape {
         return args.take_or_copy(0, ws).map(|v| results![v]);
@@ -307,7 +311,7 @@ fn integers<T: Integer>(
 
 /// Puts the extrapolation value where any axis was read outside the input.
 fn extrapolate(op: &Resize, axes: &[Axis], result: &mut Value) -> Outcome<()> {
-    let to: Vec<usize> = axes.iter().map(|a| a.to).collect();
+    let to: Shape = axes.iter().map(|a| a.to).collect();
     for (i, axis) in axes.iter().enumerate() {
         let inner = count(&to[i + 1..])?;
         for (k, p) in op.coordinate.all(axis).into_iter().enumerate() {

@@ -4,7 +4,7 @@ use shiftwise_graph::Value;
 use shiftwise_kernels::softmax::{log_softmax_in_place, softmax_in_place};
 
 use super::{Cx, Op};
-use crate::args::{Kernel, Outcome, axis_of, results};
+use crate::args::{Kernel, Outcome, Shape, axis_of, results};
 use crate::scalar::{count, slice, value};
 use crate::strided;
 
@@ -17,7 +17,7 @@ fn compile(cx: Cx<'_>) -> Outcome<Kernel> {
     let log = cx.node.op_type == "LogSoftmax";
     let rows = if log { log_softmax_in_place } else { softmax_in_place };
     Ok(Box::new(move |args, ws| {
-        let shape = args.value(0)?.shape().to_vec();
+        let shape = Shape::from_slice(args.value(0)?.shape());
         let axis = if flat && axis == shape.len() as i64 { shape.len() } else { axis_of(axis, shape.len())? };
         let inner = if flat { 1 } else { count(&shape[axis + 1..])? };
         let columns = if flat { count(&shape[axis..])? } else { shape[axis] };
