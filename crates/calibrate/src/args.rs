@@ -22,7 +22,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the model over samples and write a statistics artifact; killed and run again it goes on
-    Collect(CollectArgs),
+    Collect(Box<CollectArgs>),
     /// Print the statistics of all tensors, or of the ones named
     Show(ShowArgs),
 }

@@ -112,6 +112,7 @@ impl<'a> Case<'a> {
             .iter()
             .flat_map(|f| f[0].1.as_f32().expect("floats").iter().flat_map(|v| v.to_le_bytes()))
             .collect();
+        #[allow(clippy::disallowed_methods, reason = "a temporary file that only this run reads")]
         std::fs::write(&self.input, bytes).expect("an input file");
         let session =
             |watch| embedded().prepare(&model, &PrepareOptions::watching(watch)).expect("a supported model");

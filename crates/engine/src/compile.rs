@@ -117,7 +117,7 @@ fn build(
         let Some(tensor) = graph.initializer(name) else { return Ok(None) };
         let value = Value::from_tensor(tensor)
             .map_err(|e| EngineError::Constant { name: name.into(), reason: e.to_string() })?;
-        copied += tensor.raw().map_or(0, |bytes| bytes.len());
+        copied += tensor.raw().map_or(0, bytes::Bytes::len);
         if copied >= COPIED_AT_ONCE {
             copied = 0;
             release_mapped_weights();

@@ -1,7 +1,6 @@
 //! Custom quantization operators give the bits of their formulas.
 #![allow(missing_docs)]
 
-#[allow(dead_code, reason = "each test file takes its part of the module")]
 mod common;
 
 use std::collections::BTreeSet;
@@ -166,7 +165,7 @@ fn integers_of_one_scale_are_as_defined() {
             (VITIS, "VitisQuantizeLinear", "VitisDequantizeLinear"),
         ] {
             for (dtype, lo, hi) in INTEGERS {
-                for (scale, zero) in [(0.25, 0), (0.3, lo + 7), (0.01, hi), (3.0, (lo + hi) / 2)] {
+                for (scale, zero) in [(0.25, 0), (0.3, lo + 7), (0.01, hi), (3.0, i64::midpoint(lo, hi))] {
                     for scale_dims in [&[][..], &[1]] {
                         let x = samples(scale);
                         let model = model(
@@ -248,7 +247,7 @@ fn integers_with_an_axis_are_as_defined() {
                 [(0, None), (0, Some(0)), (1, Some(1)), (2, Some(2)), (1, Some(-2)), (2, Some(-1))]
             {
                 let scales: Vec<f32> = (0..dims[axis]).map(|c| 0.1 + c as f32 * 0.37).collect();
-                let zeros: Vec<i64> = (0..dims[axis] as i64).map(|c| (lo + hi) / 2 + c * 3).collect();
+                let zeros: Vec<i64> = (0..dims[axis] as i64).map(|c| i64::midpoint(lo, hi) + c * 3).collect();
                 let with = |n: Node| match attribute {
                     Some(axis) => n.with("axis", axis),
                     None => n,

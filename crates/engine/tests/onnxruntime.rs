@@ -4,8 +4,6 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::Command;
 
 use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
@@ -19,7 +17,10 @@ use shiftwise_graph::{
 
 fn with(providers: &[&str], fidelity: Fidelity) -> Option<Result<OnnxRuntime, String>> {
     let providers = providers.iter().map(|p| p.parse().unwrap()).collect();
-    Some(onnxruntime(&OrtOptions::new(Some(common::package(&common::python()?)), providers, fidelity)).map_err(|e| e.to_string()))
+    Some(
+        onnxruntime(&OrtOptions::new(Some(common::package(&common::python()?)), providers, fidelity))
+            .map_err(|e| e.to_string()),
+    )
 }
 
 fn engine() -> Option<OnnxRuntime> {
@@ -183,10 +184,10 @@ fn a_run_ends_where_the_visitor_says() {
 
 #[test]
 fn values_of_every_type_come_back_as_they_went_in() {
-    let Some(engine) = engine() else { return };
     fn array<T: Clone>(a: T, b: T) -> ArrayD<T> {
         ArrayD::from_shape_vec(IxDyn(&[1, 3]), vec![a.clone(), b, a]).unwrap()
     }
+    let Some(engine) = engine() else { return };
     let values: Vec<Value> = vec![
         array(1.5f32, -2.25).into(),
         array(1.5f64, -2.25).into(),
@@ -211,8 +212,13 @@ fn values_of_every_type_come_back_as_they_went_in() {
         };
         let nodes =
             vec![Node::new("Identity", "i", &["x"], &["m"]), Node::new("Identity", "j", &["m"], &["y"])];
-        let graph =
-            shiftwise_graph::Graph::new("t", vec![info("x")], vec![info("y")], Default::default(), nodes);
+        let graph = shiftwise_graph::Graph::new(
+            "t",
+            vec![info("x")],
+            vec![info("y")],
+            indexmap::IndexMap::default(),
+            nodes,
+        );
         for limit in [None, Some(1)] {
             let options = PrepareOptions::watching(Watch::All).with_max_live_bytes(limit);
             let session = prepare(&engine, &Model::new(graph.clone(), 16), &options);

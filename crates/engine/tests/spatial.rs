@@ -36,10 +36,13 @@ fn zeros(shape: &[usize]) -> Value {
     Value::f32(shape, vec![0.0; shape.iter().product()])
 }
 
+/// Operator, shape of its first input, other inputs, attributes, opset.
+type Case = (&'static str, &'static [usize], Vec<Value>, Vec<(&'static str, Attribute)>, i64);
+
 #[test]
 fn what_does_not_fit_is_named() {
     let kernel = ("kernel_shape", ints(&[3, 3]));
-    let cases: Vec<(&str, &[usize], Vec<Value>, Vec<(&str, Attribute)>, i64)> = vec![
+    let cases: Vec<Case> = vec![
         ("MaxPool", &[1, 2, 2, 2], vec![], vec![kernel.clone()], 17),
         ("MaxPool", &[4], vec![], vec![kernel.clone()], 17),
         ("MaxPool", &[1, 1, 4, 4], vec![], vec![], 17),

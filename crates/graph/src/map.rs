@@ -57,13 +57,15 @@ pub fn release_mapped_weights() {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
     fn released_pages_are_read_again() {
-        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
         let content: Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
-        std::fs::write(file.path(), &content).unwrap();
+        file.write_all(&content).unwrap();
         let map = map_file(file.path()).unwrap();
         assert_eq!(map, content);
         release_mapped_weights();

@@ -117,9 +117,7 @@ impl From<EngineError> for Failure {
             EngineError::Constant { .. }
             | EngineError::Graph(_)
             | EngineError::NotATensor { .. }
-            | EngineError::Node { .. } => {
-                Self::from_error(ExitStatus::Input, &error)
-            }
+            | EngineError::Node { .. } => Self::from_error(ExitStatus::Input, &error),
         }
     }
 }

@@ -4,7 +4,6 @@
 #![allow(missing_docs)]
 
 mod cases;
-#[allow(dead_code, reason = "each test file takes its part of the module")]
 #[path = "../common/mod.rs"]
 mod common;
 mod exceptions;

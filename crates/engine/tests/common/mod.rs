@@ -1,4 +1,5 @@
 //! What comparisons against ONNX Runtime share.
+#![allow(dead_code, reason = "each test file takes its part of the module")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,7 +31,6 @@ pub(crate) fn python() -> Option<PathBuf> {
 }
 
 /// The folder of the installed onnxruntime package.
-#[allow(dead_code, reason = "each test file takes its part of the module")]
 pub(crate) fn package(python: &Path) -> PathBuf {
     let script = "import onnxruntime; print(onnxruntime.__path__[0])";
     let output = Command::new(python).args(["-c", script]).output().expect("python starts");
@@ -49,7 +49,6 @@ fn workspace() -> PathBuf {
 }
 
 /// A reference model, where there are any.
-#[allow(dead_code, reason = "each test file takes its part of the module")]
 pub(crate) fn model(name: &str) -> Option<PathBuf> {
     let named = std::env::var_os("SHIFTWISE_TEST_DATA").map(PathBuf::from);
     let folder = named.or_else(|| Some(workspace().parent()?.join("shared")))?;
