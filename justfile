@@ -62,6 +62,10 @@ operators:
 bench *ARGS:
     cargo bench --locked --package shiftwise-calibrate -- {{ ARGS }}
 
+# Print ratios of speed and memory: the embedded engine against ONNX Runtime, on MODELS or on all
+bench-engines *MODELS:
+    SHIFTWISE_PYTHON="$(scripts/python)" cargo bench --locked --package shiftwise-engine --bench against_onnxruntime -- {{ MODELS }}
+
 # Format the code
 fmt:
     cargo fmt --all
