@@ -1,4 +1,4 @@
-//! Convolutions of image networks, batch 1, one thread. An item is a floating-point operation.
+//! Convolutions of image networks, one thread. An item is a floating-point operation.
 #![allow(missing_docs)]
 
 use divan::Bencher;
@@ -89,9 +89,9 @@ struct Case {
 }
 
 impl Case {
-    fn new((c_in, size, c_out, groups, kernel, stride, pad, times): Layer) -> Self {
+    fn new(batch: usize, (c_in, size, c_out, groups, kernel, stride, pad, times): Layer) -> Self {
         let conv = Conv2d {
-            batch: 1,
+            batch,
             c_in,
             h: size,
             w: size,
@@ -126,14 +126,14 @@ impl Case {
 }
 
 fn layer(bencher: Bencher<'_, '_>, layer: &Layer) {
-    let mut case = Case::new(*layer);
+    let mut case = Case::new(1, *layer);
     case.times = 1;
     let mut scratch = Scratch::new();
     bencher.counter(ItemsCount::new(case.operations())).bench_local(|| case.run(&mut scratch));
 }
 
 fn network(bencher: Bencher<'_, '_>, layers: &[Layer]) {
-    let mut cases: Vec<Case> = layers.iter().copied().map(Case::new).collect();
+    let mut cases: Vec<Case> = layers.iter().map(|layer| Case::new(1, *layer)).collect();
     let operations: usize = cases.iter().map(Case::operations).sum();
     let mut scratch = Scratch::new();
     bencher.counter(ItemsCount::new(operations)).bench_local(|| {
@@ -156,6 +156,54 @@ fn resnet50(bencher: Bencher<'_, '_>, case: &Show<'static>) {
 #[divan::bench(args = SQUEEZENET.iter().map(Show))]
 fn squeezenet(bencher: Bencher<'_, '_>, case: &Show<'static>) {
     layer(bencher, case.0);
+}
+
+/// Layers of small images, of ResNet-50, MobileNetV2, VGG and squeeze-and-excitation, whose batches are one product.
+const SMALL: [Layer; 20] = [
+    (512, 7, 512, 1, 3, 1, 1, 1),
+    (512, 7, 2048, 1, 1, 1, 0, 1),
+    (2048, 7, 512, 1, 1, 1, 0, 1),
+    (512, 14, 512, 1, 3, 2, 1, 1),
+    (1024, 14, 2048, 1, 1, 2, 0, 1),
+    (160, 7, 960, 1, 1, 1, 0, 1),
+    (960, 7, 160, 1, 1, 1, 0, 1),
+    (320, 7, 1280, 1, 1, 1, 0, 1),
+    (256, 7, 256, 32, 3, 1, 1, 1),
+    (960, 1, 240, 1, 1, 1, 0, 1),
+    (256, 14, 1024, 1, 1, 1, 0, 1),
+    (1024, 14, 256, 1, 1, 1, 0, 1),
+    (256, 14, 256, 1, 3, 1, 1, 1),
+    (96, 14, 576, 1, 1, 1, 0, 1),
+    (576, 14, 96, 1, 1, 1, 0, 1),
+    (64, 13, 256, 1, 3, 1, 1, 1),
+    (512, 10, 512, 1, 3, 1, 1, 1),
+    (128, 28, 128, 1, 3, 1, 1, 1),
+    (128, 28, 512, 1, 1, 1, 0, 1),
+    (192, 28, 32, 1, 1, 1, 0, 1),
+];
+
+/// Images of a batch of small images.
+const BATCH: usize = 8;
+
+#[divan::bench(args = SMALL.iter().map(Show))]
+fn batch_of_8(bencher: Bencher<'_, '_>, layer: &Show<'static>) {
+    let mut case = Case::new(BATCH, *layer.0);
+    let mut scratch = Scratch::new();
+    bencher.counter(ItemsCount::new(case.operations())).bench_local(|| case.run(&mut scratch));
+}
+
+#[divan::bench(args = SMALL.iter().map(Show))]
+fn one_by_one_8(bencher: Bencher<'_, '_>, layer: &Show<'static>) {
+    let mut case = Case::new(BATCH, *layer.0);
+    let operations = case.operations();
+    let one = Conv2d { batch: 1, ..case.conv };
+    let mut scratch = Scratch::new();
+    bencher.counter(ItemsCount::new(operations)).bench_local(|| {
+        let pairs = case.x.chunks(one.input_len()).zip(case.out.chunks_mut(one.output_len()));
+        for (x, out) in pairs {
+            one.forward(x, &case.weight, Some(&case.bias), Some((0.0, 6.0)), out, &mut scratch);
+        }
+    });
 }
 
 #[divan::bench]

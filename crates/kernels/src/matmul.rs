@@ -84,7 +84,7 @@ pub fn matmul_into(
         };
         let left = Left { data: a.data, row_stride: a.row_stride };
         let start = if beta == 0.0 { Start::Rows(None) } else { Start::Result };
-        let mut target = Target { data: c, stride: c_stride };
+        let mut target = Target::rows(c, c_stride);
         return product::product([m, k, n], left, &mut fill, &mut target, start, Finish::default());
     }
     #[allow(unsafe_code)]

@@ -95,6 +95,33 @@ proptest! {
     }
 
     #[test]
+    fn a_batch_has_the_bits_of_its_images(
+        g in geometry(), batch in 2..9_usize, small: bool, with_bias: bool, normalised: bool, relu6: bool, seed: u64,
+    ) {
+        let c = if small { Conv2d { batch, h: g.h.min(8), w: g.w.min(9), ..g } } else { Conv2d { batch, ..g } };
+        let (x, weight) = (numbers(seed, c.input_len()), numbers(seed ^ 1, c.weight_len()));
+        let bias = with_bias.then(|| numbers(seed ^ 2, c.c_out));
+        let factors = normalised.then(|| (numbers(seed ^ 3, c.c_out), numbers(seed ^ 4, c.c_out)));
+        let factors = factors.as_ref().map(|(a, b)| (a.as_slice(), b.as_slice()));
+        let activation = relu6.then_some((0.0, 6.0));
+        let mut scratch = Scratch::new();
+        let mut same = || {
+            let mut got = vec![f32::NAN; c.output_len()];
+            c.forward_normalised(&x, &weight, bias.as_deref(), factors, activation, &mut got, &mut scratch);
+            let one = Conv2d { batch: 1, ..c };
+            let mut image = vec![f32::NAN; one.output_len()];
+            for (i, x) in x.chunks_exact(one.input_len()).enumerate() {
+                one.forward_normalised(x, &weight, bias.as_deref(), factors, activation, &mut image, &mut scratch);
+                let got = got[i * image.len()..].iter().take(image.len());
+                prop_assert!(got.map(|v| v.to_bits()).eq(image.iter().map(|v| v.to_bits())), "image {}", i);
+            }
+            Ok(())
+        };
+        same()?;
+        with_portable(same)?;
+    }
+
+    #[test]
     fn weight_gradient_matches_the_definition(c in geometry(), seed: u64) {
         let (x, dy) = (numbers(seed, c.input_len()), numbers(seed ^ 1, c.output_len()));
         let start = numbers(seed ^ 2, c.weight_len());

@@ -12,6 +12,8 @@ use crate::product::{self, Finish, Left, Panels, Start, Target};
 
 /// Floats of one tile of an unfolded image: what stays in a second-level cache beside the packed weights.
 const TILE_FLOATS: usize = 192 * 1024;
+/// Batches of images with fewer output pixels than this are always convolved in one matrix product.
+const FEW_PIXELS: usize = 32;
 /// Narrower tiles cost more in repacked weights than they save in cache misses.
 const MIN_TILE: usize = 256;
 
@@ -87,43 +89,54 @@ impl Conv2d {
         let [oh, ow] = self.output_hw();
         let (pixels, depth) = (oh * ow, self.depth());
         let (in_group, out_group) = (self.c_in / self.groups, self.c_out / self.groups);
-        let in_len = in_group * self.h * self.w;
-        for (i, (image, result)) in
-            x.chunks_exact(in_len).zip(out.chunks_exact_mut(out_group * pixels)).enumerate()
-        {
-            let group = i % self.groups;
-            let weight = &weight[group * out_group * depth..][..out_group * depth];
-            let bias = bias.map(|b| &b[group * out_group..][..out_group]);
-            let finish = finish.rows(group * out_group);
-            if product::available() {
-                self.in_tiles(image, weight, bias, finish, result, scratch);
-            } else {
-                self.by_gemm(image, weight, bias, finish, result, scratch);
+        let (in_len, out_len) = (in_group * self.h * self.w, out_group * pixels);
+        let tiles = product::available();
+        let together = if tiles && in_one_product(pixels) { self.batch } else { 1 };
+        for first in (0..self.batch).step_by(together) {
+            for group in 0..self.groups {
+                let weight = &weight[group * out_group * depth..][..out_group * depth];
+                let bias = bias.map(|b| &b[group * out_group..][..out_group]);
+                let finish = finish.rows(group * out_group);
+                let x = &x[(first * self.groups + group) * in_len..];
+                let out = &mut out[(first * self.groups + group) * out_len..];
+                if tiles {
+                    self.in_tiles(together, x, weight, bias, finish, out, scratch);
+                } else {
+                    self.by_gemm(&x[..in_len], weight, bias, finish, &mut out[..out_len], scratch);
+                }
             }
         }
     }
 
-    /// One group of one image, unfolded straight into the panels of a product.
+    /// One group of some images, of which `x` and `out` start at the first, unfolded straight into the panels of one
+    /// product.
+    #[allow(clippy::too_many_arguments, reason = "a convolution and what follows it")]
     fn in_tiles(
         &self,
-        image: &[f32],
+        images: usize,
+        x: &[f32],
         weight: &[f32],
         bias: Option<&[f32]>,
         finish: Finish<'_>,
-        result: &mut [f32],
+        out: &mut [f32],
         scratch: &mut Scratch,
     ) {
         let [oh, ow] = self.output_hw();
         let (pixels, depth) = (oh * ow, self.depth());
+        let flat = self.flattened();
         let mut fill = |rows: Range<usize>, columns: Range<usize>, panels: &mut Panels<'_>| {
-            if self.is_pointwise() {
-                return panels.copy(&image[rows.start * pixels + columns.start..], pixels, 1);
+            if self.is_pointwise() && images == 1 {
+                return panels.copy(&x[rows.start * pixels + columns.start..], pixels, 1);
             }
-            unfold(self, image, rows, columns.clone(), scratch.columns(columns.len()), panels);
+            unfold(&flat, x, rows, columns.clone(), scratch.columns(columns.len()), panels);
         };
         let left = Left { data: weight, row_stride: depth };
-        let mut target = Target { data: result, stride: pixels };
-        let shape = [weight.len() / depth, depth, pixels];
+        let mut target = if images == 1 {
+            Target::rows(out, pixels)
+        } else {
+            Target::images(out, pixels, self.c_out * pixels)
+        };
+        let shape = [weight.len() / depth, depth, images * pixels];
         product::product(shape, left, &mut fill, &mut target, Start::Rows(bias), finish);
     }
 
@@ -177,28 +190,44 @@ impl Conv2d {
     }
 }
 
-/// Unfolds the taps `rows` at the output positions `columns` into panels, each by way of a buffer of its length.
+/// Whether a product over all images of a batch is faster than one for each image: where a row of the output fills its
+/// tiles badly (seven times seven pixels in the width of fifty-six), or where the weight is read for few columns. Else
+/// it is slower, as most tiles then are of two images, and pixels of pointwise convolutions are copied twice.
+fn in_one_product(pixels: usize) -> bool {
+    pixels < FEW_PIXELS || product::unused(pixels) * 16 > pixels
+}
+
+/// Unfolds the taps `rows` at the output positions `columns`, those of one image after those of the other, into
+/// panels, each by way of a buffer of its length.
 #[inline(always)]
 fn unfold_body(
     conv: &Conv2d,
-    image: &[f32],
+    x: &[f32],
     rows: Range<usize>,
     columns: Range<usize>,
     buffer: &mut [f32],
     panels: &mut Panels<'_>,
 ) {
     let [kh, kw] = conv.kernel;
-    let [_, ow] = conv.output_hw();
+    let [oh, ow] = conv.output_hw();
+    let (image, first) = (columns.start / (oh * ow), columns.start % (oh * ow));
+    let (size, image_len) = (conv.h * conv.w, conv.c_in * conv.h * conv.w);
     for (i, row) in rows.enumerate() {
-        let plane = &image[row / (kh * kw) * conv.h * conv.w..][..conv.h * conv.w];
-        unfold_tap(conv, plane, [row / kw % kh, row % kw], ow, columns.start, buffer);
+        let (mut start, mut first) = (image * image_len + row / (kh * kw) * size, first);
+        let mut rest = &mut *buffer;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at_mut((oh * ow - first).min(rest.len()));
+            unfold_tap(conv, &x[start..start + size], [row / kw % kh, row % kw], ow, first, now);
+            (rest, first) = (later, 0);
+            start += image_len;
+        }
         panels.set_row(i, buffer);
     }
 }
 
 dispatch! {
     fn unfold(
-        conv: &Conv2d, image: &[f32], rows: Range<usize>, columns: Range<usize>, buffer: &mut [f32],
+        conv: &Conv2d, x: &[f32], rows: Range<usize>, columns: Range<usize>, buffer: &mut [f32],
         panels: &mut Panels<'_>,
     ) => unfold_body, wide
 }

@@ -86,7 +86,7 @@ pub(super) fn every_second(out: &mut [f32], from: &[f32]) {
 
 /// Copies a row of an image, without the call that `memcpy` costs where it is short.
 #[inline(always)]
-pub(super) fn copy_row(out: &mut [f32], from: &[f32]) {
+pub(crate) fn copy_row(out: &mut [f32], from: &[f32]) {
     let len = out.len();
     let from = &from[..len];
     match len {
@@ -101,6 +101,11 @@ pub(super) fn copy_row(out: &mut [f32], from: &[f32]) {
             out[..4].copy_from_slice(&from[..4]);
             out[len - 4..].copy_from_slice(&from[len - 4..][..4]);
         }
+        2..4 => {
+            out[..2].copy_from_slice(&from[..2]);
+            out[len - 1] = from[len - 1];
+        }
+        1 => out[0] = from[0],
         _ => out.copy_from_slice(from),
     }
 }

@@ -6,7 +6,7 @@ mod forward;
 mod im2col;
 mod weight_grad;
 
-pub(crate) use im2col::{col2im_add, im2col};
+pub(crate) use im2col::{col2im_add, copy_row, im2col};
 
 /// Geometry of a convolution: `y[n, o, i, j] = b[o] + Σ w[o, c, p, q] · x[n, c', i·sh + p·dh − top, j·sw + q·dw − left]`
 /// over the input channels `c'` of the group of `o`; outside the image `x` is zero.
@@ -77,6 +77,11 @@ impl Conv2d {
     /// Whether an unfolded image is the image itself.
     fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.pads == [0; 4]
+    }
+
+    /// The same sums over images of one line.
+    fn flattened(&self) -> Self {
+        if self.is_pointwise() { Self { h: 1, w: self.h * self.w, ..*self } } else { *self }
     }
 
     fn check(&self) {

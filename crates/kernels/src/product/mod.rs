@@ -181,15 +181,63 @@ pub(crate) struct Left<'a> {
     pub(crate) row_stride: usize,
 }
 
-/// The result: rows of `stride` elements.
+/// The result: rows `stride` apart, each of which may be cut into runs of columns that do not follow each other.
 pub(crate) struct Target<'a> {
-    pub(crate) data: &'a mut [f32],
-    pub(crate) stride: usize,
+    data: &'a mut [f32],
+    stride: usize,
+    /// The column that the first panel starts with.
+    first: usize,
+    /// Columns of a run.
+    run: usize,
+    /// From the start of a run to that of the next.
+    run_stride: usize,
+}
+
+impl<'a> Target<'a> {
+    /// Whole rows.
+    pub(crate) fn rows(data: &'a mut [f32], stride: usize) -> Self {
+        Self { data, stride, first: 0, run: usize::MAX, run_stride: 0 }
+    }
+
+    /// The columns `i · run ..` of the rows are a matrix of their own, with rows of `run` elements, which starts at
+    /// `i · run_stride`.
+    pub(crate) fn images(data: &'a mut [f32], run: usize, run_stride: usize) -> Self {
+        Self { data, stride: run, first: 0, run, run_stride }
+    }
+
+    /// Where in a row the column is.
+    #[inline(always)]
+    fn place(&self, column: usize) -> Place {
+        let (image, within) = (column / self.run, column % self.run);
+        Place {
+            start: image * self.run_stride + within,
+            room: self.run - within,
+            run: self.run,
+            gap: self.run_stride.wrapping_sub(self.run),
+        }
+    }
+}
+
+/// Where in a row of the result the columns of a tile are.
+#[derive(Clone, Copy)]
+struct Place {
+    start: usize,
+    /// Columns that follow each other from there.
+    room: usize,
+    /// Columns of the runs that follow.
+    run: usize,
+    /// From the end of a run to the start of the next.
+    gap: usize,
 }
 
 /// Whether this thread computes products here.
 pub(crate) fn available() -> bool {
     current() != Isa::Portable
+}
+
+/// Columns that the tiles of a result compute beyond those that it has.
+pub(crate) fn unused(columns: usize) -> usize {
+    padded(widest(), columns) - columns
 }
 
 fn widest() -> usize {
@@ -237,7 +285,7 @@ pub(crate) fn product(
             let start = if top == 0 { start } else { Start::Result };
             let finish = if top + depth == k { finish } else { Finish::default() };
             let a = Left { data: &a.data[top..], ..a };
-            let c = Target { data: &mut c.data[first..], stride: c.stride };
+            let c = Target { data: c.data, first, ..*c };
             tiles::block(m, a, &panels, c, start, finish);
         }
     }
@@ -280,7 +328,7 @@ mod tests {
                     limits: finished.then_some((-0.5, 2.0)),
                 };
                 let mut got = old.clone();
-                let mut target = Target { data: &mut got, stride: n };
+                let mut target = Target::rows(&mut got, n);
                 product([m, k, n], Left { data: &a, row_stride: k }, &mut fill, &mut target, start, finish);
                 for i in 0..m {
                     for j in 0..n {
@@ -290,6 +338,42 @@ mod tests {
                         assert_eq!(got[i * n + j], want, "{m} x {k} x {n}, element {i} {j}");
                     }
                 }
+            }
+        }
+    }
+
+    /// Runs of every remainder, and of one column, within and across tiles.
+    #[test]
+    fn images_of_a_row_go_to_their_places() {
+        if available() {
+            every_run();
+            crate::isa::NARROW.set(true);
+            every_run();
+            crate::isa::NARROW.set(false);
+        }
+    }
+
+    fn every_run() {
+        for (m, k, run, images) in [(9, 3, 1, 70), (3, 1600, 3, 13), (5, 4, 49, 9), (8, 770, 30, 12)] {
+            let (a, b, n) = (values(m * k, 1), values(k * run * images, 2), run * images);
+            let mut fill = |rows: Range<usize>, columns: Range<usize>, panels: &mut Panels<'_>| {
+                panels.copy(&b[rows.start * n + columns.start..], n, 1);
+            };
+            // A row more in each image, which is not of the product.
+            let stride = (m + 1) * run;
+            let mut got = vec![f32::NAN; images * stride];
+            let mut target = Target::images(&mut got, run, stride);
+            let left = Left { data: &a, row_stride: k };
+            product([m, k, n], left, &mut fill, &mut target, Start::Rows(None), Finish::default());
+            for (i, got) in got.iter().enumerate() {
+                let (image, row, column) = (i / stride, i % stride / run, i % run);
+                if row == m {
+                    assert!(got.is_nan(), "element {i}");
+                    continue;
+                }
+                let column = image * run + column;
+                let want = (0..k).fold(0.0f32, |s, t| a[row * k + t].mul_add(b[t * n + column], s));
+                assert_eq!(*got, want, "{m} x {k}, images of {run}, element {i}");
             }
         }
     }

@@ -39,7 +39,8 @@ mod x86 {
     use bytemuck::cast;
 
     use super::{Finish, Left, Panels, Start, Target};
-    use crate::product::panel_width;
+    use crate::conv::copy_row;
+    use crate::product::{Place, panel_width};
 
     /// Defines the tile of `M` rows and `V` vectors of a panel.
     macro_rules! tile {
@@ -54,6 +55,7 @@ mod x86 {
                 panel: &[f32],
                 c: &mut [f32],
                 c_stride: usize,
+                place: Place,
                 columns: usize,
                 start: Start<'_>,
                 finish: Finish<'_>,
@@ -76,8 +78,8 @@ mod x86 {
                     }
                     Start::Result => {
                         for i in 0..M {
-                            sums[i] =
-                                vectors(&c[i * c_stride..], columns).map(cast::<[f32; $lanes], $vector>);
+                            sums[i] = vectors(&c[i * c_stride..], place, columns)
+                                .map(cast::<[f32; $lanes], $vector>);
                         }
                     }
                 }
@@ -110,7 +112,7 @@ mod x86 {
                 }
                 for i in 0..M {
                     let values = sums[i].map(cast::<$vector, [f32; $lanes]>);
-                    store(&values, &mut c[i * c_stride..], columns);
+                    store(values, &mut c[i * c_stride..], place, columns);
                 }
             }
         };
@@ -118,23 +120,62 @@ mod x86 {
 
     /// The first columns of a row, zero beyond `columns`.
     #[inline(always)]
-    fn vectors<const V: usize, const L: usize>(row: &[f32], columns: usize) -> [[f32; L]; V] {
+    fn vectors<const V: usize, const L: usize>(row: &[f32], place: Place, columns: usize) -> [[f32; L]; V] {
         let mut values = [[0.0; L]; V];
-        if columns >= V * L {
+        if columns.min(place.room) >= V * L {
             values.as_flattened_mut().copy_from_slice(&row[..V * L]);
         } else {
-            values.as_flattened_mut()[..columns].copy_from_slice(&row[..columns]);
+            gather(&mut values.as_flattened_mut()[..columns.min(V * L)], row, place);
         }
         values
     }
 
     /// Writes at most `columns` values to the front of a row.
+    #[allow(clippy::manual_memcpy, reason = "copies of whole slices would go through memory")]
     #[inline(always)]
-    fn store<const V: usize, const L: usize>(values: &[[f32; L]; V], row: &mut [f32], columns: usize) {
-        if columns >= V * L {
-            row[..V * L].copy_from_slice(values.as_flattened());
+    fn store<const V: usize, const L: usize>(
+        values: [[f32; L]; V],
+        row: &mut [f32],
+        place: Place,
+        columns: usize,
+    ) {
+        if columns.min(place.room) >= V * L {
+            let row = row[..V * L].as_chunks_mut::<L>().0;
+            for v in 0..V {
+                row[v] = values[v];
+            }
         } else {
-            row[..columns].copy_from_slice(&values.as_flattened()[..columns]);
+            // A copy, so that the values themselves need not lie in memory.
+            let mut copy = [[0.0; L]; V];
+            for v in 0..V {
+                copy[v] = values[v];
+            }
+            scatter(&copy.as_flattened()[..columns.min(V * L)], row, place);
+        }
+    }
+
+    /// Reads the runs of a row one after the other. A call, as is its counterpart, so that the loops around it are
+    /// small enough to be unrolled: else the sums of a tile would lie in memory.
+    #[inline(never)]
+    fn gather(values: &mut [f32], row: &[f32], place: Place) {
+        let (mut rest, mut at, mut room) = (values, 0, place.room);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at_mut(room.min(rest.len()));
+            copy_row(now, &row[at..]);
+            at += now.len() + place.gap;
+            (rest, room) = (later, place.run);
+        }
+    }
+
+    /// Writes the runs of a row one after the other.
+    #[inline(never)]
+    fn scatter(values: &[f32], row: &mut [f32], place: Place) {
+        let (mut rest, mut at, mut room) = (values, 0, place.room);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            copy_row(&mut row[at..at + now.len()], now);
+            at += now.len() + place.gap;
+            (rest, room) = (later, place.run);
         }
     }
 
@@ -223,10 +264,11 @@ mod x86 {
                     let left = b.columns - at;
                     let width = panel_width($widest, left);
                     let (panel, next) = data.split_at(b.depth * width);
-                    let out = &mut c.data[at..];
+                    let place = c.place(c.first + at);
+                    let out = &mut c.data[place.start..];
                     match width {
                         $($width => $tile::<M, $vectors>(
-                            a.data, a.row_stride, panel, out, c.stride, left, start, finish,
+                            a.data, a.row_stride, panel, out, c.stride, place, left, start, finish,
                         ),)*
                     }
                     at += width;
