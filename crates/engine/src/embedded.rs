@@ -1,6 +1,7 @@
 //! The embedded engine.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use shiftwise_graph::{GraphError, Model};
 
@@ -35,8 +36,12 @@ impl Engine for Embedded {
         if !nodes.is_empty() {
             return Err(EngineError::Unsupported { engine: self.name(), nodes });
         }
-        let plan = compile::plan(&lowered, &lower::watch(model, &lowered, &options.watch))?;
-        Ok(Box::new(EmbeddedSession::new(plan, model.graph.inputs(), model.graph.outputs())))
+        let watch = lower::watch(model, &lowered, &options.watch);
+        let (plan, halves) = match lower::widen(&lowered) {
+            None => (compile::plan(&lowered, &watch)?, HashSet::new()),
+            Some(wide) => (compile::plan(&wide.model, &lower::watch(model, &wide.model, &watch))?, wide.halves),
+        };
+        Ok(Box::new(EmbeddedSession::new(plan, model.graph.inputs(), model.graph.outputs(), &halves)))
     }
 }
 

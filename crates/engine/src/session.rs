@@ -1,8 +1,11 @@
 //! A prepared model of the embedded engine.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 
-use shiftwise_graph::{Value, ValueInfo};
+use half::f16;
+use ndarray::ArrayD;
+use shiftwise_graph::{DataType, Value, ValueInfo};
 
 use crate::args::{Arg, Datum};
 use crate::plan::Plan;
@@ -13,13 +16,40 @@ pub(crate) struct EmbeddedSession {
     plan: Plan,
     inputs: Vec<ValueInfo>,
     outputs: Vec<ValueInfo>,
+    /// Whether float16 is computed in float32.
+    widened: bool,
+    /// Which outputs and which watched tensors are float16 in the model.
+    narrow: Vec<bool>,
+    watched_halves: Vec<bool>,
     /// Working memory that no run uses at the moment.
     idle: Mutex<Vec<Workspace>>,
 }
 
 impl EmbeddedSession {
-    pub(crate) fn new(plan: Plan, inputs: &[ValueInfo], outputs: &[ValueInfo]) -> Self {
-        Self { plan, inputs: inputs.to_vec(), outputs: outputs.to_vec(), idle: Mutex::default() }
+    /// `halves` are the tensors that are float16 in the model, and float32 in the plan.
+    pub(crate) fn new(
+        plan: Plan,
+        inputs: &[ValueInfo],
+        outputs: &[ValueInfo],
+        halves: &HashSet<String>,
+    ) -> Self {
+        let watched_halves = plan.watched.iter().map(|name| halves.contains(name)).collect();
+        Self {
+            plan,
+            inputs: inputs.to_vec(),
+            outputs: outputs.to_vec(),
+            narrow: outputs.iter().map(|info| is_half(info, halves)).collect(),
+            widened: !halves.is_empty(),
+            watched_halves,
+            idle: Mutex::default(),
+        }
+    }
+
+    fn fed<'v>(&self, value: &'v Value) -> Arg<'v> {
+        match value {
+            Value::F16(a) if self.widened => Arg::Owned(Value::F32(a.mapv(f16::to_f32))),
+            other => Arg::Shared(other),
+        }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Workspace>> {
@@ -46,17 +76,35 @@ impl Session for EmbeddedSession {
         feeds: &[(String, Value)],
         visit: &mut dyn FnMut(TensorId, &Value) -> Flow,
     ) -> Result<Vec<Value>, EngineError> {
-        let feeds = feeds::matched(&self.inputs, feeds)?.into_iter().map(Arg::Shared);
+        let feeds = feeds::matched(&self.inputs, feeds)?.into_iter().map(|value| self.fed(value));
         let mut ws = self.idle().pop().unwrap_or_default();
-        let results = self.plan.walk(feeds, visit, &mut ws);
+        let mut shown = |id: TensorId, value: &Value| match value {
+            Value::F32(a) if self.watched_halves[id.index()] => visit(id, &narrow(a)),
+            other => visit(id, other),
+        };
+        let results = self.plan.walk(feeds, &mut shown, &mut ws);
         ws.end_run();
         self.idle().push(ws);
-        let tensor = |(datum, info): (Datum, &ValueInfo)| match datum {
+        let tensor = |((datum, info), is_half): ((Datum, &ValueInfo), &bool)| match datum {
+            Datum::Tensor(Value::F32(a)) if *is_half => Ok(narrow(&a)),
             Datum::Tensor(value) => Ok(value),
             Datum::Sequence(_) | Datum::Nothing => Err(EngineError::NotATensor { name: info.name.clone() }),
         };
-        results?.into_iter().zip(&self.outputs).map(tensor).collect()
+        results?.into_iter().zip(&self.outputs).zip(&self.narrow).map(tensor).collect()
     }
+}
+
+/// By what the model declares, or by what is known where it declares nothing.
+fn is_half(info: &ValueInfo, halves: &HashSet<String>) -> bool {
+    !halves.is_empty()
+        && info
+            .ty
+            .tensor()
+            .map_or_else(|| halves.contains(&info.name), |ty| ty.dtype == DataType::Float16)
+}
+
+fn narrow(wide: &ArrayD<f32>) -> Value {
+    Value::F16(wide.mapv(f16::from_f32))
 }
 
 #[cfg(test)]
@@ -83,7 +131,7 @@ mod tests {
             let model = chain(50);
             let graph = &model.graph;
             let plan = compile::plan(&model, &watch).unwrap();
-            let session = EmbeddedSession::new(plan, graph.inputs(), graph.outputs());
+            let session = EmbeddedSession::new(plan, graph.inputs(), graph.outputs(), &HashSet::new());
             let feeds = [("t0".to_string(), Value::f32(&[LEN], vec![1.0; LEN]))];
             let mut seen = 0;
             for _ in 0..3 {

@@ -7,6 +7,7 @@
 //! Every tensor of the model keeps its name; tensors that a rewrite adds have names of their own.
 
 mod emit;
+mod half;
 mod linear;
 mod others;
 mod scope;
@@ -22,6 +23,7 @@ use crate::ops::MICROSOFT;
 use crate::ops::block::QUARK;
 use crate::{Unsupported, Watch};
 use emit::{Emit, Names};
+pub(crate) use half::widen;
 use scope::Scope;
 
 /// Domain of the same operators in Vitis AI, before Quark.
