@@ -8,7 +8,7 @@ use shiftwise_kernels::histogram::{BINS, Front, accumulate};
 use shiftwise_kernels::quantize::{Grid, fake_quantize, quantize_i8};
 use shiftwise_kernels::softmax::softmax_in_place;
 use shiftwise_kernels::stats::channel_stats;
-use shiftwise_kernels::{Pool2d, with_portable};
+use shiftwise_kernels::{Pool2d, Scratch, with_portable};
 
 fn main() {
     divan::main();
@@ -205,5 +205,6 @@ fn max_pool_3(bencher: Bencher<'_, '_>, stride: usize) {
     };
     let x = gaussian(64 * 112 * 112);
     let mut y = vec![0.0; 64 * out[0] * out[1]];
-    bencher.counter(ItemsCount::new(x.len())).bench_local(|| pool.max(black_box(&x), &mut y));
+    let mut scratch = Scratch::new();
+    bencher.counter(ItemsCount::new(x.len())).bench_local(|| pool.max(black_box(&x), &mut y, &mut scratch));
 }

@@ -1,5 +1,8 @@
 //! Pooling over NCHW images.
 
+use smallvec::SmallVec;
+
+use crate::Scratch;
 use crate::conv::valid_range;
 use crate::isa;
 use crate::softmax::sum_lanes;
@@ -38,10 +41,10 @@ impl Pool2d {
     /// one is.
     ///
     /// Panics when a length contradicts the geometry.
-    pub fn max(&self, x: &[f32], out: &mut [f32]) {
+    pub fn max(&self, x: &[f32], out: &mut [f32], scratch: &mut Scratch) {
         self.check(x, out);
         if !out.is_empty() {
-            max_planes(self, x, out);
+            max_planes(self, x, scratch.columns(self.w), out);
         }
     }
 
@@ -49,48 +52,47 @@ impl Pool2d {
     /// `count_include_pad`; what overhangs the padding in ceil mode never counts.
     ///
     /// Panics when a length contradicts the geometry.
-    pub fn average(&self, x: &[f32], count_include_pad: bool, out: &mut [f32]) {
+    pub fn average(&self, x: &[f32], count_include_pad: bool, out: &mut [f32], scratch: &mut Scratch) {
         self.check(x, out);
         if out.is_empty() {
             return;
         }
-        sum_planes(self, x, out);
-        let rows = self.counts(0, self.h, count_include_pad);
-        let columns = self.counts(1, self.w, count_include_pad);
+        sum_planes(self, x, scratch.columns(self.w), out);
+        let counts = scratch.columns(self.out[0] + self.out[1]);
+        let (rows, columns) = counts.split_at_mut(self.out[0]);
+        self.count(0, self.h, count_include_pad, rows);
+        self.count(1, self.w, count_include_pad, columns);
         for plane in out.chunks_exact_mut(self.out[0] * self.out[1]) {
-            for (row, &ny) in plane.chunks_exact_mut(self.out[1]).zip(&rows) {
-                for (v, &nx) in row.iter_mut().zip(&columns) {
-                    *v /= (ny * nx) as f32;
+            for (row, &ny) in plane.chunks_exact_mut(self.out[1]).zip(&*rows) {
+                for (v, &nx) in row.iter_mut().zip(&*columns) {
+                    *v /= ny * nx;
                 }
             }
         }
     }
 
-    /// Taps along one axis that count, for each output.
-    fn counts(&self, axis: usize, size: usize, include_pad: bool) -> Vec<usize> {
+    /// Taps along one axis that count, for each output, as floats: the product of two is what their integers' is.
+    fn count(&self, axis: usize, size: usize, include_pad: bool, counts: &mut [f32]) {
         let pad = self.pads[axis];
         let range = if include_pad { 0..size + pad + self.pads[axis + 2] } else { pad..size + pad };
-        (0..self.out[axis])
-            .map(|o| {
-                let tap = |k| o * self.stride[axis] + k * self.dilation[axis];
-                (0..self.kernel[axis]).filter(|&k| range.contains(&tap(k))).count()
-            })
-            .collect()
+        for (o, count) in counts.iter_mut().enumerate() {
+            let tap = |k| o * self.stride[axis] + k * self.dilation[axis];
+            *count = (0..self.kernel[axis]).filter(|&k| range.contains(&tap(k))).count() as f32;
+        }
     }
 }
 
 /// Combines the elements of every window: first down the columns, along whole rows of the image, then along the row.
 #[inline(always)]
-fn fold<F: Combine>(pool: &Pool2d, x: &[f32], out: &mut [f32]) {
+fn fold<F: Combine>(pool: &Pool2d, x: &[f32], columns: &mut [f32], out: &mut [f32]) {
     let [oh, ow] = pool.out;
     let [sh, sw] = pool.stride;
     out.fill(F::START);
     if pool.h * pool.w == 0 {
         return;
     }
-    let mut columns = vec![F::START; pool.w];
     // For each tap of a row: the outputs that it reaches, and the column that the first of them reads.
-    let taps: Vec<_> = (0..pool.kernel[1])
+    let taps: SmallVec<[_; 16]> = (0..pool.kernel[1])
         .map(|kx| {
             let offset = kx * pool.dilation[1];
             let (lo, hi) = valid_range(pool.w, ow, sw, offset, pool.pads[1]);
@@ -104,7 +106,7 @@ fn fold<F: Combine>(pool: &Pool2d, x: &[f32], out: &mut [f32]) {
             for ky in 0..pool.kernel[0] {
                 let y = oy * sh + ky * pool.dilation[0];
                 if y >= pool.pads[0] && y - pool.pads[0] < pool.h {
-                    combine::<F>(&mut columns, &plane[(y - pool.pads[0]) * pool.w..][..pool.w]);
+                    combine::<F>(columns, &plane[(y - pool.pads[0]) * pool.w..][..pool.w]);
                 }
             }
             for &(lo, hi, start) in &taps {
@@ -159,8 +161,8 @@ fn combine_strided<F: Combine>(into: &mut [f32], from: &[f32], stride: usize) {
     }
 }
 
-dispatch! { fn max_planes(pool: &Pool2d, x: &[f32], out: &mut [f32]) => fold::<Max> }
-dispatch! { fn sum_planes(pool: &Pool2d, x: &[f32], out: &mut [f32]) => fold::<Sum> }
+dispatch! { fn max_planes(pool: &Pool2d, x: &[f32], columns: &mut [f32], out: &mut [f32]) => fold::<Max> }
+dispatch! { fn sum_planes(pool: &Pool2d, x: &[f32], columns: &mut [f32], out: &mut [f32]) => fold::<Sum> }
 
 #[inline(always)]
 fn mean_body(x: &[f32], pixels: usize, out: &mut [f32]) {

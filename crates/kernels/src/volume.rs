@@ -52,19 +52,18 @@ impl Volume {
         assert!(positive, "{self:?}");
     }
 
-    /// The taps inside the volume of each window along one axis.
-    fn taps(&self, axis: usize) -> Vec<Taps> {
+    /// The taps inside the volume of one window after the other along an axis.
+    fn taps(&self, axis: usize) -> impl Iterator<Item = Taps> {
         let (stride, dilation) = (self.stride[axis], self.dilation[axis]);
         let (begin, size, kernel) = (self.begin[axis], self.size[axis], self.kernel[axis]);
-        let window = |o: usize| {
+        (0..self.out[axis]).map(move |o| {
             let start = o * stride;
             let skipped = begin.saturating_sub(start).div_ceil(dilation).min(kernel);
             // The first tap behind the volume.
             let end = (size + begin).saturating_sub(start).div_ceil(dilation).min(kernel);
             let count = end.saturating_sub(skipped);
             Taps { first: if count > 0 { start + skipped * dilation - begin } else { 0 }, count }
-        };
-        (0..self.out[axis]).map(window).collect()
+        })
     }
 
     /// Calls `f` with each window in order: its number, and a function that calls another with the place of each of
@@ -73,13 +72,12 @@ impl Volume {
     /// Panics when the geometry has a zero.
     pub fn windows(&self, mut f: impl FnMut(usize, &dyn Fn(&mut dyn FnMut(usize)))) {
         self.check();
-        let (z, y, x) = (self.taps(0), self.taps(1), self.taps(2));
         let [dz, dy, dx] = self.dilation;
         let [_, h, w] = self.size;
         let mut number = 0;
-        for tz in &z {
-            for ty in &y {
-                for tx in &x {
+        for tz in self.taps(0) {
+            for ty in self.taps(1) {
+                for tx in self.taps(2) {
                     f(number, &|visit| {
                         for i in 0..tz.count {
                             for j in 0..ty.count {

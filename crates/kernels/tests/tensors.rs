@@ -8,7 +8,7 @@ use shiftwise_kernels::matmul::{MatRef, matmul, matmul_batched, matmul_into, syr
 use shiftwise_kernels::norm::{batch_norm_affine, instance_norm, layer_norm, per_channel_affine};
 use shiftwise_kernels::pool::global_average;
 use shiftwise_kernels::softmax::{log_softmax_in_place, softmax_in_place};
-use shiftwise_kernels::{Pool2d, with_portable};
+use shiftwise_kernels::{Pool2d, Scratch, with_portable};
 
 fn numbers(seed: u64, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -202,8 +202,9 @@ proptest! {
         let pool = Pool2d { planes, h, w, out, kernel, stride, dilation, pads };
         let x = numbers(seed, planes * h * w);
         let (mut max, mut mean) = (vec![0.0; planes * out[0] * out[1]], vec![0.0; planes * out[0] * out[1]]);
-        pool.max(&x, &mut max);
-        pool.average(&x, include, &mut mean);
+        let mut scratch = Scratch::new();
+        pool.max(&x, &mut max, &mut scratch);
+        pool.average(&x, include, &mut mean, &mut scratch);
         for (i, p) in positions(&[planes, out[0], out[1]]).iter().enumerate() {
             let (mut top, mut sum, mut inside, mut padded) = (f32::NEG_INFINITY, 0.0, 0, 0);
             for k in positions(&kernel) {

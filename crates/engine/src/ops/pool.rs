@@ -87,7 +87,7 @@ fn max(cx: Cx<'_>) -> Outcome<Kernel> {
         if let (Value::F32(_), Some(pool), false) = (args.value(0)?, pooling.plane(), indices) {
             let (x, _) = args.f32(0)?;
             let mut out = ws.floats(count(&pooling.to)?);
-            pool.max(x, &mut out);
+            pool.max(x, &mut out, &mut ws.kernels);
             return Ok(results![Value::f32(&pooling.to, out)]);
         }
         pool_max::run(&pooling, args, indices.then_some(columns_first), ws)
@@ -102,7 +102,7 @@ fn average(cx: Cx<'_>) -> Outcome<Kernel> {
         let pooling = Pooling::of(&window, ceil, shape)?;
         let mut out = ws.floats(count(&pooling.to)?);
         if let Some(pool) = pooling.plane() {
-            pool.average(x, include_pad, &mut out);
+            pool.average(x, include_pad, &mut out, &mut ws.kernels);
         } else {
             let divisors = include_pad.then(|| pooling.divisors());
             for (x, out) in pooling.pairs(x, &mut out) {

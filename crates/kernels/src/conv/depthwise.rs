@@ -5,6 +5,8 @@
 //! `i + p·dh / sh` and column `j + q·dw / sw`. All phases have the same pitch, so a tap is one offset into the
 //! buffer, whole runs of rows are one loop, and there is no border left to treat.
 
+use smallvec::SmallVec;
+
 use super::Conv2d;
 use super::forward::{clamp, complete};
 use super::im2col::{copy_row, every_second};
@@ -37,7 +39,7 @@ pub(super) fn forward(
     // A normalisation comes between the sums and the limits, and has its own sweep.
     let swept = finish.limits.filter(|_| finish.affine.is_none());
     let limits = swept.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-    let offsets: Vec<usize> =
+    let offsets: SmallVec<[usize; 64]> =
         (0..taps).map(|t| layout.offset(conv, t / conv.kernel[1], t % conv.kernel[1])).collect();
     let (padded, flat) = scratch.both(layout.len() + UNROLL, layout.band * layout.pitch + UNROLL);
     padded.fill(0.0);
@@ -80,7 +82,7 @@ struct Layout {
     /// Output rows computed from one filling of the buffer.
     band: usize,
     /// For each phase of a row: the columns `[lo, hi)` that are inside the image, and the pixel of the first.
-    inside: Vec<(usize, usize, usize)>,
+    inside: SmallVec<[(usize, usize, usize); 4]>,
 }
 
 impl Layout {
