@@ -91,10 +91,15 @@ impl Grid {
 
     /// Quantizes and dequantizes one value of a grid of any width.
     fn wide(&self, x: f32) -> f32 {
-        let rounded = f64::from((x / self.scale).round_ties_even()) + f64::from(self.zero_point);
-        let q = if rounded > f64::from(self.qmin) { rounded } else { f64::from(self.qmin) };
-        let q = q.min(f64::from(self.qmax));
-        (q - f64::from(self.zero_point)) as f32 * self.scale
+        /// What rounds a sum of less than 2⁵¹ to an integer: a rounding function is a library call on some CPUs.
+        const ROUND: f64 = 6_755_399_441_055_744.0;
+        let zero = f64::from(self.zero_point);
+        let (lo, hi) = (f64::from(self.qmin) - zero, f64::from(self.qmax) - zero);
+        let v = f64::from(x / self.scale);
+        // False for NaN, which thus becomes `lo`.
+        let v = if v > lo { v } else { lo };
+        let v = if v < hi { v } else { hi };
+        ((v + ROUND) - ROUND) as f32 * self.scale
     }
 }
 
