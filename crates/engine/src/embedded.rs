@@ -39,7 +39,9 @@ impl Engine for Embedded {
         let watch = lower::watch(model, &lowered, &options.watch);
         let (plan, halves) = match lower::widen(&lowered) {
             None => (compile::plan(&lowered, &watch)?, HashSet::new()),
-            Some(wide) => (compile::plan(&wide.model, &lower::watch(model, &wide.model, &watch))?, wide.halves),
+            Some(wide) => {
+                (compile::plan(&wide.model, &lower::watch(model, &wide.model, &watch))?, wide.halves)
+            }
         };
         Ok(Box::new(EmbeddedSession::new(plan, model.graph.inputs(), model.graph.outputs(), &halves)))
     }

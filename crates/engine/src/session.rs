@@ -97,10 +97,7 @@ impl Session for EmbeddedSession {
 /// By what the model declares, or by what is known where it declares nothing.
 fn is_half(info: &ValueInfo, halves: &HashSet<String>) -> bool {
     !halves.is_empty()
-        && info
-            .ty
-            .tensor()
-            .map_or_else(|| halves.contains(&info.name), |ty| ty.dtype == DataType::Float16)
+        && info.ty.tensor().map_or_else(|| halves.contains(&info.name), |ty| ty.dtype == DataType::Float16)
 }
 
 fn narrow(wide: &ArrayD<f32>) -> Value {

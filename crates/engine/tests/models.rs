@@ -75,7 +75,9 @@ models! {
 /// ONNX Runtime widens float16 and rounds what leaves the graph, so that asking it for more tensors changes its outputs.
 #[test]
 fn float16_is_computed_in_float32() {
-    let (Some(path), Some(python)) = (common::model("mobilenet_v2_fp16.onnx"), common::python()) else { return };
+    let (Some(path), Some(python)) = (common::model("mobilenet_v2_fp16.onnx"), common::python()) else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let at = |file: &str| folder.path().join(file);
     let case = "mobilenet_v2_fp16";

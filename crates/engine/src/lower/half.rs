@@ -51,7 +51,9 @@ fn has_half(graph: &Graph) -> bool {
     graph.inputs().iter().any(is_half)
         || graph.initializers().any(|(_, t)| t.dtype() == DataType::Float16)
         || graph.nodes().any(|(_, node)| {
-            node.attributes.values().any(|a| matches!(a, Attribute::Tensor(t) if t.dtype() == DataType::Float16))
+            node.attributes
+                .values()
+                .any(|a| matches!(a, Attribute::Tensor(t) if t.dtype() == DataType::Float16))
                 || (node.is("Cast") && node.int("to") == Some(HALF))
                 || TYPES.iter().any(|name| node.int(name) == Some(HALF))
                 || node.subgraphs().any(|(_, body)| has_half(body))
@@ -116,7 +118,8 @@ impl Pass {
             }
         } else if rounds {
             if node.is("CastLike") {
-                node = Node::new("Cast", &node.name, &[&node.inputs[0]], &[&node.outputs[0]]).with("to", HALF);
+                node =
+                    Node::new("Cast", &node.name, &[&node.inputs[0]], &[&node.outputs[0]]).with("to", HALF);
             }
             self.rounded(node, nodes);
         } else {
