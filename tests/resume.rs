@@ -120,6 +120,18 @@ fn kills_do_not_show_in_statistics() {
 }
 
 #[test]
+fn what_a_kill_after_the_end_left_is_cleared_up() {
+    let collection = Collection::new();
+    let data = ["--data", "random", "--samples", "5"];
+    let _ = Run::of(&mut collection.command("whole", &data)).ok();
+    let left = collection.path(".whole.work");
+    fs::create_dir(&left).expect("a new folder");
+    fs::write(left.join("checkpoint.bin"), "what a killed process left").expect("a new file");
+    let _ = Run::of(&mut collection.command("whole", &data)).ok().says(&["up to date"]);
+    assert!(!left.exists());
+}
+
+#[test]
 fn a_signal_keeps_what_is_done_even_if_files_are_renamed_then() {
     let collection = Collection::new();
     let folder = collection.arrays("arrays");

@@ -101,7 +101,15 @@ pub fn collect(args: &CollectArgs, context: &Context) -> Result<(), Failure> {
         ("data".to_owned(), Input { path, fingerprint: samples }),
     ]);
     let pending = match context.begin(&args.output, Kind::Stats, inputs, settings)? {
-        Begin::UpToDate(artifact) => return context.print_json(&artifact.manifest().notes),
+        Begin::UpToDate(artifact) => {
+            // Whoever finished it may have been killed before it could clear up.
+            match Working::discard(&work_dir(&args.output)?) {
+                // Or it is clearing up at this moment.
+                Ok(()) | Err(Error::Busy { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
+            return context.print_json(&artifact.manifest().notes);
+        }
         Begin::Write(pending) => pending,
     };
 
