@@ -63,7 +63,8 @@ pub enum Watch {
     /// None: the fastest run.
     #[default]
     None,
-    /// Every output of every node, but for those of Constant nodes.
+    /// Every output of every node of the graph itself, but for those of Constant nodes. Tensors inside bodies of nodes are not
+    /// shown, nor are sequences and optional values that are not there.
     All,
     /// These. A name that no node makes is an error.
     Named(BTreeSet<String>),

@@ -1,5 +1,7 @@
 //! Element types seen generically.
 
+use std::sync::LazyLock;
+
 use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 use shiftwise_graph::Value;
@@ -7,8 +9,13 @@ use shiftwise_graph::Value;
 use crate::args::Outcome;
 use crate::pool::{Pooled, Workspace};
 
-/// Larger results are refused before the allocator is asked.
-const LARGEST: usize = 1 << 36;
+/// Bytes of memory that the machine has. Larger results are refused before the allocator is asked, as it would end the program.
+static MEMORY: LazyLock<usize> = LazyLock::new(|| {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total =
+        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
+    total.map_or(1 << 40, |kibibytes: usize| kibibytes.saturating_mul(1024))
+});
 
 /// An element type of values.
 pub(crate) trait Scalar: Copy + Default + PartialOrd + Send + Sync + Pooled + 'static {
@@ -19,7 +26,7 @@ pub(crate) trait Scalar: Copy + Default + PartialOrd + Send + Sync + Pooled + 's
 
     /// `len` elements of unspecified content.
     fn buffer(ws: &mut Workspace, len: usize) -> Outcome<Vec<Self>> {
-        if len > LARGEST {
+        if len.checked_mul(size_of::<Self>()).is_none_or(|bytes| bytes > *MEMORY) {
             return Err(format!("no memory for {len} elements"));
         }
         Ok(ws.buffer(len))
@@ -86,6 +93,6 @@ pub(crate) fn count(shape: &[usize]) -> Outcome<usize> {
     shape
         .iter()
         .try_fold(1usize, |n, d| n.checked_mul(*d))
-        .filter(|n| *n <= LARGEST)
+        .filter(|n| *n <= *MEMORY)
         .ok_or_else(|| format!("a tensor of shape {shape:?} is too large"))
 }

@@ -226,7 +226,9 @@ proptest! {
         for (x, y) in x.iter().zip(once) {
             let (q, _) = defined(*x, scale, zero, lo, hi);
             if lo < q && q < hi {
-                prop_assert!((x - y).abs() <= scale * 0.5 * 1.001, "{x} gives {y}");
+                // Where the grid is nearly as fine as the numbers are, the result's own rounding adds to the cell.
+                let cell = scale * 0.5 * 1.001 + x.abs() * f32::EPSILON;
+                prop_assert!((x - y).abs() <= cell, "{x} gives {y}");
             }
         }
     }

@@ -7,6 +7,7 @@ mod cases;
 #[path = "../common/mod.rs"]
 mod common;
 mod exceptions;
+mod odd;
 mod wrap;
 
 use std::fmt::Write as _;
