@@ -112,4 +112,33 @@ pub trait Session: Send + Sync {
         feeds: &[(String, Value)],
         visit: &mut dyn FnMut(TensorId, &Value) -> Flow,
     ) -> Result<Vec<Value>, EngineError>;
+
+    /// Runs the model on several feeds, with the bits that [`Session::run`] gives for each of them alone. An engine may compute
+    /// them node by node, so that the weights of a node are read once for all; then the watched tensors of all feeds come mixed. It
+    /// holds the live tensors of all of them.
+    ///
+    /// `visit` sees every watched tensor of every feed once, with the position of the feed. Results are as many as the feeds, or none after
+    /// [`Flow::Stop`].
+    ///
+    /// Fails as [`Session::run`] does, with the position of the feed that failed.
+    fn run_together(
+        &self,
+        feeds: &[&[(String, Value)]],
+        visit: &mut dyn FnMut(usize, TensorId, &Value) -> Flow,
+    ) -> Result<Vec<Vec<Value>>, (usize, EngineError)> {
+        let mut results = Vec::with_capacity(feeds.len());
+        for (i, feeds) in feeds.iter().enumerate() {
+            let mut stopped = false;
+            let made = self.run(feeds, &mut |id, value| {
+                let flow = visit(i, id, value);
+                stopped |= flow == Flow::Stop;
+                flow
+            });
+            results.push(made.map_err(|error| (i, error))?);
+            if stopped {
+                return Ok(Vec::new());
+            }
+        }
+        Ok(results)
+    }
 }

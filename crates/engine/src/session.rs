@@ -7,7 +7,7 @@ use half::f16;
 use ndarray::ArrayD;
 use shiftwise_graph::{DataType, Value, ValueInfo};
 
-use crate::args::{Arg, Datum};
+use crate::args::{Arg, Datum, Results};
 use crate::plan::Plan;
 use crate::pool::Workspace;
 use crate::{EngineError, Flow, Session, TensorId, feeds};
@@ -52,6 +52,16 @@ impl EmbeddedSession {
         }
     }
 
+    /// Results in the types of the model; none where the run was ended.
+    fn given_out(&self, results: Results) -> Result<Vec<Value>, EngineError> {
+        let tensor = |((datum, info), is_half): ((Datum, &ValueInfo), &bool)| match datum {
+            Datum::Tensor(Value::F32(a)) if *is_half => Ok(narrow(&a)),
+            Datum::Tensor(value) => Ok(value),
+            Datum::Sequence(_) | Datum::Nothing => Err(EngineError::NotATensor { name: info.name.clone() }),
+        };
+        results.into_iter().zip(&self.outputs).zip(&self.narrow).map(tensor).collect()
+    }
+
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Workspace>> {
         // A panic elsewhere cannot leave the list half changed.
         self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -76,21 +86,33 @@ impl Session for EmbeddedSession {
         feeds: &[(String, Value)],
         visit: &mut dyn FnMut(TensorId, &Value) -> Flow,
     ) -> Result<Vec<Value>, EngineError> {
-        let feeds = feeds::matched(&self.inputs, feeds)?.into_iter().map(|value| self.fed(value));
+        let one = &mut |_: usize, id: TensorId, value: &Value| visit(id, value);
+        match self.run_together(&[feeds], one) {
+            Ok(mut results) => Ok(results.pop().unwrap_or_default()),
+            Err((_, error)) => Err(error),
+        }
+    }
+
+    fn run_together(
+        &self,
+        feeds: &[&[(String, Value)]],
+        visit: &mut dyn FnMut(usize, TensorId, &Value) -> Flow,
+    ) -> Result<Vec<Vec<Value>>, (usize, EngineError)> {
+        let matched = feeds.iter().enumerate().map(|(run, feeds)| {
+            let values = feeds::matched(&self.inputs, feeds).map_err(|error| (run, error))?;
+            Ok(values.into_iter().map(|value| self.fed(value)).collect())
+        });
+        let inputs: Vec<Vec<Arg<'_>>> = matched.collect::<Result<_, _>>()?;
         let mut ws = self.idle().pop().unwrap_or_default();
-        let mut shown = |id: TensorId, value: &Value| match value {
-            Value::F32(a) if self.watched_halves[id.index()] => visit(id, &narrow(a)),
-            other => visit(id, other),
+        let mut shown = |run: usize, id: TensorId, value: &Value| match value {
+            Value::F32(a) if self.watched_halves[id.index()] => visit(run, id, &narrow(a)),
+            other => visit(run, id, other),
         };
-        let results = self.plan.walk(feeds, &mut shown, &mut ws);
+        let results = self.plan.walk_together(inputs, &mut shown, &mut ws);
         ws.end_run();
         self.idle().push(ws);
-        let tensor = |((datum, info), is_half): ((Datum, &ValueInfo), &bool)| match datum {
-            Datum::Tensor(Value::F32(a)) if *is_half => Ok(narrow(&a)),
-            Datum::Tensor(value) => Ok(value),
-            Datum::Sequence(_) | Datum::Nothing => Err(EngineError::NotATensor { name: info.name.clone() }),
-        };
-        results?.into_iter().zip(&self.outputs).zip(&self.narrow).map(tensor).collect()
+        let given = |(run, results): (usize, Results)| self.given_out(results).map_err(|error| (run, error));
+        results?.into_iter().enumerate().map(given).collect()
     }
 }
 

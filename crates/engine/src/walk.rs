@@ -21,6 +21,41 @@ impl Plan {
         visit: Visit<'_>,
         ws: &mut Workspace,
     ) -> Result<Results, EngineError> {
+        let mut slots = self.filled(inputs, ws);
+        for step in &self.steps {
+            if step.run(&mut slots, visit, ws)? == Flow::Stop {
+                drop_all(slots, ws);
+                return Ok(Results::new());
+            }
+        }
+        Ok(self.taken(slots, ws))
+    }
+
+    /// Walks several runs at once: each step is computed for all of them before the next one, so that what a step reads of the model
+    /// is read once. A run computes what it would compute alone. `visit` gets the number of the run, too.
+    ///
+    /// Gives the outputs of each run, or nothing where `visit` ended them; fails with the number of the run that failed.
+    pub(crate) fn walk_together<'a, I: IntoIterator<Item = Arg<'a>>>(
+        &'a self,
+        inputs: impl IntoIterator<Item = I>,
+        visit: &mut dyn FnMut(usize, TensorId, &Value) -> Flow,
+        ws: &mut Workspace,
+    ) -> Result<Vec<Results>, (usize, EngineError)> {
+        let mut runs: Vec<_> = inputs.into_iter().map(|inputs| self.filled(inputs, ws)).collect();
+        for step in &self.steps {
+            for (run, slots) in runs.iter_mut().enumerate() {
+                let flow = step.run(slots, &mut |id, value| visit(run, id, value), ws);
+                if flow.map_err(|error| (run, error))? == Flow::Stop {
+                    runs.into_iter().for_each(|slots| drop_all(slots, ws));
+                    return Ok(Vec::new());
+                }
+            }
+        }
+        Ok(runs.into_iter().map(|slots| self.taken(slots, ws)).collect())
+    }
+
+    /// The slots of a run that begins.
+    fn filled<'a>(&'a self, inputs: impl IntoIterator<Item = Arg<'a>>, ws: &mut Workspace) -> Vec<Arg<'a>> {
         let mut slots: Vec<Arg<'a>> = Vec::new();
         slots.resize_with(self.slots, Arg::default);
         for (slot, value) in &self.constants {
@@ -32,30 +67,41 @@ impl Plan {
                 None => recycle(value, ws),
             }
         }
-        for step in &self.steps {
-            compute(step, &mut slots, ws)?;
-            for (id, slot) in &step.shown {
-                if let Some(value) = slots[*slot].value()
-                    && visit(*id, value) == Flow::Stop
-                {
-                    for held in slots {
-                        recycle(held, ws);
-                    }
-                    return Ok(Results::new());
-                }
-            }
-            for slot in &step.dead {
-                recycle(std::mem::take(&mut slots[*slot]), ws);
-            }
-        }
+        slots
+    }
+
+    /// The outputs out of the slots of a run that has ended.
+    fn taken(&self, mut slots: Vec<Arg<'_>>, ws: &mut Workspace) -> Results {
         let mut results = Results::with_capacity(self.results.len());
         for (i, slot) in self.results.iter().enumerate() {
             let again = self.results[i + 1..].contains(slot);
             let held = if again { slots[*slot].borrowed() } else { std::mem::take(&mut slots[*slot]) };
             results.push(held.into_datum(ws));
         }
-        Ok(results)
+        results
     }
+}
+
+impl Step {
+    /// Computes it, shows what it made, and frees what nobody reads any more.
+    fn run(&self, slots: &mut [Arg<'_>], visit: Visit<'_>, ws: &mut Workspace) -> Result<Flow, EngineError> {
+        compute(self, slots, ws)?;
+        for (id, slot) in &self.shown {
+            if let Some(value) = slots[*slot].value()
+                && visit(*id, value) == Flow::Stop
+            {
+                return Ok(Flow::Stop);
+            }
+        }
+        for slot in &self.dead {
+            recycle(std::mem::take(&mut slots[*slot]), ws);
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+fn drop_all(slots: Vec<Arg<'_>>, ws: &mut Workspace) {
+    slots.into_iter().for_each(|held| recycle(held, ws));
 }
 
 fn compute(step: &Step, slots: &mut [Arg<'_>], ws: &mut Workspace) -> Result<(), EngineError> {

@@ -213,3 +213,32 @@ fn a_group_ends_before_a_watched_tensor() {
         assert_eq!(outputs, observe(&*prepare(&model, Watch::None), &image()).1);
     }
 }
+
+#[test]
+fn together_gives_what_each_gives_alone() {
+    let session = prepare(&diamond(), Watch::All);
+    let feeds = [feed(&[1.0, -2.0]), feed(&[0.5, 4.0]), feed(&[-3.0, 0.0])];
+    let mut together = vec![Vec::new(); 3];
+    let outputs = session.run_together(&feeds.each_ref().map(Vec::as_slice), &mut |run, id, value| {
+        let name = session.watched()[id.index()].clone();
+        together[run].push((name, value.as_f32().unwrap().to_vec()));
+        Flow::Continue
+    });
+    let alone: Vec<_> = feeds.iter().map(|f| observe(&*session, f)).collect();
+    assert_eq!(together, alone.iter().map(|a| a.0.clone()).collect::<Vec<_>>());
+    assert_eq!(outputs.unwrap(), alone.into_iter().map(|a| a.1).collect::<Vec<_>>());
+}
+
+#[test]
+fn together_names_the_feed_that_fails_and_stops_as_a_whole() {
+    let session = prepare(&diamond(), Watch::All);
+    let (good, bad) = (feed(&[1.0, 2.0]), feed(&[1.0, 2.0, 3.0]));
+    let failed = session.run_together(&[&good, &bad], &mut |_, _, _| Flow::Continue).unwrap_err();
+    assert_eq!(failed.0, 1);
+    let mut seen = 0;
+    let stopped = session.run_together(&[&good, &good], &mut |_, _, _| {
+        seen += 1;
+        if seen == 3 { Flow::Stop } else { Flow::Continue }
+    });
+    assert_eq!((stopped.unwrap().len(), seen), (0, 3));
+}
