@@ -66,8 +66,9 @@ pub const PLAN: FormatVersion = FormatVersion { major: 1, minor: 0 };
 
 /// Format of `stats` artifacts.
 ///
-/// * 1.0: `stats.bin`, `samples.json`.
-pub const STATS: FormatVersion = FormatVersion { major: 1, minor: 0 };
+/// * 1.0: `stats.bin`, `samples.json`;
+/// * 2.0: `stats.bin` holds votes, and counts as wide as they need.
+pub const STATS: FormatVersion = FormatVersion { major: 2, minor: 0 };
 
 /// Format of `quantized` artifacts.
 ///

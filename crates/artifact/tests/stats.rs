@@ -9,7 +9,7 @@ use std::path::Path;
 use common::{observe, plan, reference, specs, values};
 use proptest::prelude::*;
 use shiftwise_artifact::stats::{
-    Accumulator, ChannelSample, Plan, Stats, TensorSample, TensorSpec, Working, layout, merge, seal,
+    Accumulator, ChannelSample, Plan, Stats, TensorSample, TensorSpec, VoteKind, Working, layout, merge, seal,
 };
 use shiftwise_artifact::{Error, ExitClass, Fingerprint, atomic};
 
@@ -270,12 +270,48 @@ fn skipped_samples_are_in_the_file_and_missing_ones_keep_it_from_being_written()
 }
 
 #[test]
+fn votes_are_counted_by_sample_whatever_the_batch() {
+    let sample = |elected| TensorSample {
+        elements: 1,
+        nans: 0,
+        infinities: 0,
+        range: Some((1.0, 1.0)),
+        channels: &[],
+        elected,
+    };
+    let spec = || vec![TensorSpec::flat("x", &[1])];
+    let (mut a, mut b) = (Accumulator::new(spec()).unwrap(), Accumulator::new(spec()).unwrap());
+    a.begin(&[0, 1, 2]).unwrap();
+    a.bins_mut(0)[layout::bin_of(1.0) as usize] += 3;
+    a.add_sample(0, &sample([Some(-127), None, Some(6), None])).unwrap();
+    a.add_sample(0, &sample([Some(7), Some(0), None, None])).unwrap();
+    a.add_sample(0, &sample([None; 4])).unwrap();
+    a.finish();
+    b.begin(&[3]).unwrap();
+    b.observe_with(0, &[1.0], 1, [Some(7), None, Some(127), None]).unwrap();
+    b.finish();
+    let stats = Stats::from_accumulators(&plan(4), &[a, b]).unwrap();
+    let view = stats.tensor("x").unwrap();
+    let votes = |kind| view.votes(kind).into_iter().collect::<Vec<_>>();
+    assert_eq!(votes(VoteKind::Uint8), [(-127, 1), (7, 2)]);
+    assert_eq!(votes(VoteKind::Int8), [(0, 1)]);
+    assert_eq!(votes(VoteKind::Uint16), [(6, 1), (127, 1)]);
+    assert_eq!(votes(VoteKind::Int16), []);
+}
+
+#[test]
 fn misuse_is_refused_before_it_counts() {
     let root = tempfile::tempdir().unwrap();
     let mut working = Working::open_or_create(&root.path().join("w"), &plan(4), &specs()).unwrap();
     let mut accumulator = working.accumulator();
-    let sample =
-        |channels| TensorSample { elements: 1, nans: 0, infinities: 0, range: Some((1.0, 1.0)), channels };
+    let sample = |channels| TensorSample {
+        elements: 1,
+        nans: 0,
+        infinities: 0,
+        range: Some((1.0, 1.0)),
+        channels,
+        elected: [None; 4],
+    };
     let misused = |result: Result<(), Error>| assert_eq!(result.unwrap_err().exit_class(), ExitClass::Bug);
     misused(accumulator.add_sample(1, &sample(&[])));
     accumulator.begin(&[0]).unwrap();
@@ -285,6 +321,8 @@ fn misuse_is_refused_before_it_counts() {
     misused(accumulator.add_sample(0, &sample(&impossible)));
     misused(accumulator.observe(0, &[1.0; 59], 20));
     misused(working.checkpoint(&mut [&mut accumulator]));
+    let elected = [None, Some(-128), None, None];
+    misused(accumulator.add_sample(1, &TensorSample { elected, ..sample(&[]) }));
     // A sample whose values were not counted.
     accumulator.add_sample(1, &sample(&[])).unwrap();
     accumulator.finish();

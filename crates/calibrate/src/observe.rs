@@ -80,6 +80,7 @@ pub fn observe(
         infinities,
         range,
         channels: if spec.channels == 0 { &[] } else { &samples },
+        elected: [None; 4],
     };
     Ok(accumulator.add_sample(tensor, &sample)?)
 }

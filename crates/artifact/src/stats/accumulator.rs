@@ -8,6 +8,7 @@ use super::layout::{BINS, PAGE_BINS, bin_of};
 use super::moments::{ChannelSample, Moments};
 use super::pages::{Page, PageSet, PageSource};
 use super::plan::{TensorSpec, check_specs};
+use super::votes::{Elected, is_electable};
 use crate::{Error, Result};
 
 /// One tensor in one sample, beside its histogram.
@@ -23,6 +24,8 @@ pub struct TensorSample<'a> {
     pub range: Option<(f32, f32)>,
     /// One entry for each channel of the tensor; empty where it has none.
     pub channels: &'a [ChannelSample],
+    /// What this sample elected; all `None` where no election is held.
+    pub elected: Elected,
 }
 
 /// The statistics of some samples, in memory, of one worker.
@@ -97,8 +100,8 @@ impl Accumulator {
     /// Add what else is known of a tensor in one sample of the batch.
     ///
     /// # Errors
-    /// [`Error::Misuse`] outside of a batch, with another number of channels than the tensor has, or where the counts may have overflowed
-    /// because [`needs_flush`](Self::needs_flush) was not asked.
+    /// [`Error::Misuse`] outside of a batch, with another number of channels than the tensor has, for an elected -128, or where the counts may have
+    /// overflowed because [`needs_flush`](Self::needs_flush) was not asked.
     pub fn add_sample(&mut self, tensor: usize, sample: &TensorSample<'_>) -> Result<()> {
         let spec = &self.specs[tensor];
         let misuse = |what: &str| Err(Error::Misuse(format!("tensor {}: {what}", spec.name)));
@@ -118,6 +121,9 @@ impl Accumulator {
         if let Some(i) = sample.channels.iter().position(|c| !is_range(c.count, range_of(c))) {
             return misuse(&format!("the range of channel {i} is not that of its finite values"));
         }
+        if !is_electable(sample.elected) {
+            return misuse("it elected -128, which is no position");
+        }
         let moments = &mut self.tensors[tensor].moments;
         if sample.elements > u64::from(u32::MAX) - moments.elements {
             return misuse("more than 2^32 values between two checkpoints");
@@ -128,6 +134,7 @@ impl Accumulator {
         moments.infinities += sample.infinities;
         moments.push_range(sample.range);
         moments.push_channels(sample.channels);
+        moments.votes.push(sample.elected);
         Ok(())
     }
 
@@ -137,6 +144,20 @@ impl Accumulator {
     /// # Errors
     /// Those of [`add_sample`](Self::add_sample), and where `values` is not a whole number of `channels × inner`.
     pub fn observe(&mut self, tensor: usize, values: &[f32], inner: usize) -> Result<()> {
+        self.observe_with(tensor, values, inner, Elected::default())
+    }
+
+    /// As [`observe`](Self::observe), with what the sample elected.
+    ///
+    /// # Errors
+    /// Those of [`observe`](Self::observe).
+    pub fn observe_with(
+        &mut self,
+        tensor: usize,
+        values: &[f32],
+        inner: usize,
+        elected: Elected,
+    ) -> Result<()> {
         let channels = self.specs[tensor].channels as usize;
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
@@ -167,8 +188,10 @@ impl Accumulator {
         }
         let range = (min <= max).then_some((min, max));
         let elements = values.len() as u64;
-        let result =
-            self.add_sample(tensor, &TensorSample { elements, nans, infinities, range, channels: &scratch });
+        let result = self.add_sample(
+            tensor,
+            &TensorSample { elements, nans, infinities, range, channels: &scratch, elected },
+        );
         self.scratch = scratch;
         result
     }

@@ -24,8 +24,9 @@ use crate::{Error, FormatVersion, Result, atomic, record};
 
 /// Version of the checkpoint file. Progress is not kept across major versions.
 ///
-/// * 1.0: the first.
-const FORMAT: Format = Format { magic: *b"SWCHKPT\n", version: FormatVersion { major: 1, minor: 0 } };
+/// * 1.0: the first;
+/// * 2.0: votes.
+const FORMAT: Format = Format { magic: *b"SWCHKPT\n", version: FormatVersion { major: 2, minor: 0 } };
 
 /// For 65 tensors with 50 pages each, level 1 takes 60 ms more than none on a fast local disk, and writes an
 /// eighteenth: 1.9 MB for 33 MB, which a network disk repays. Higher levels gain little.

@@ -19,6 +19,7 @@ mod pages;
 mod plan;
 mod sealed;
 mod view;
+mod votes;
 mod working;
 
 pub use accumulator::{Accumulator, TensorSample};
@@ -27,4 +28,5 @@ pub use moments::{ChannelSample, FixedSum};
 pub use plan::{Plan, TensorSpec};
 pub use sealed::{STATS_FILE, Stats, seal, seal_with};
 pub use view::TensorView;
+pub use votes::{Elected, VoteKind};
 pub use working::{Progress, Working};

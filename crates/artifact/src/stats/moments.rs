@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{NEGATIVE_NON_FINITE_PAGE, NEGATIVE_ZERO_BIN, NON_FINITE_PAGE, bin_of, page_of};
 use super::plan::TensorSpec;
+use super::votes::Votes;
 
 /// A sum whose value does not depend on the order of its addends: a fixed-point number with 48 fraction bits in 128 bits.
 ///
@@ -95,6 +96,7 @@ pub(crate) struct Moments {
     pub(crate) ranged_samples: u64,
     pub(crate) sum_of_minima: FixedSum,
     pub(crate) sum_of_maxima: FixedSum,
+    pub(crate) votes: Votes,
     pub(crate) channels: Channels,
 }
 
@@ -154,6 +156,7 @@ impl Moments {
             ranged_samples: 0,
             sum_of_minima: FixedSum::default(),
             sum_of_maxima: FixedSum::default(),
+            votes: Votes::default(),
             channels,
         }
     }
@@ -190,6 +193,7 @@ impl Moments {
         self.range = joined(self.range, other.range);
         self.sum_of_minima.merge(&other.sum_of_minima);
         self.sum_of_maxima.merge(&other.sum_of_maxima);
+        self.votes.merge(&other.votes)?;
         let (a, b) = (&mut self.channels, &other.channels);
         for i in 0..a.count.len() {
             a.count[i] = a.count[i].checked_add(b.count[i])?;
@@ -211,7 +215,13 @@ impl Moments {
         let channels = c.min.iter().zip(&c.max).zip(&c.count).all(|((min, max), &count)| {
             if count == 0 { min > max } else { min.is_finite() && max.is_finite() && min <= max }
         });
-        if lengths != [n; 5] || !counts || !ordered || !channels || self.ranged_samples > self.samples {
+        if lengths != [n; 5]
+            || !counts
+            || !ordered
+            || !channels
+            || self.ranged_samples > self.samples
+            || !self.votes.is_of(self.samples)
+        {
             return Err(format!("the record of tensor {} contradicts itself", spec.name));
         }
         Ok(())

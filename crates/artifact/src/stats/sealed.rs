@@ -26,8 +26,9 @@ pub const STATS_FILE: &str = "stats.bin";
 
 /// Version of the statistics file.
 ///
-/// * 1.0: the first.
-const FORMAT: Format = Format { magic: *b"SWSTATS\n", version: FormatVersion { major: 1, minor: 0 } };
+/// * 1.0: the first;
+/// * 2.0: votes.
+const FORMAT: Format = Format { magic: *b"SWSTATS\n", version: FormatVersion { major: 2, minor: 0 } };
 
 /// Pages begin at a multiple of this, so that they lie on pages of the system.
 const ALIGNMENT: usize = 4096;
@@ -393,16 +394,16 @@ mod tests {
         empty[ALIGNMENT..ALIGNMENT + PAGE_BYTES].fill(0);
         assert!(reason(empty).contains("empty page"));
         let mut newer = good;
-        newer[8] = 2;
+        newer[8] = 3;
         let error = open(newer).unwrap_err();
-        assert!(matches!(error, Error::Version { .. }) && error.to_string().contains("2.0"), "{error}");
+        assert!(matches!(error, Error::Version { .. }) && error.to_string().contains("3.0"), "{error}");
     }
 
     #[test]
     fn the_first_bytes_are_these() {
-        // The frame of format 1.0; what bincode writes has golden bytes of its own.
+        // The frame of format 2.0; what bincode writes has golden bytes of its own.
         let good = good();
-        assert_eq!(good[..16], *b"SWSTATS\n\x01\0\0\0\0\0\0\0");
+        assert_eq!(good[..16], *b"SWSTATS\n\x02\0\0\0\0\0\0\0");
         assert_eq!(good[24..32], 5_u64.to_le_bytes());
         assert_eq!(good.len(), ALIGNMENT + 5 * PAGE_BYTES + CHECKSUM_BYTES);
     }

@@ -1,11 +1,14 @@
 //! Reading the statistics of one tensor.
 
+use std::collections::BTreeMap;
+
 use super::layout::{
     NEGATIVE_NON_FINITE_PAGE, NEGATIVE_ZERO_BIN, NON_FINITE_PAGE, PAGE_BINS, PAGES, ZERO_BIN, page_of,
 };
 use super::pages::PAGE_BYTES;
 use super::plan::TensorSpec;
 use super::sealed::TensorHead;
+use super::votes::VoteKind;
 
 /// The statistics of one tensor. Cheap to copy.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +82,11 @@ impl<'a> TensorView<'a> {
     /// The mean over samples of each sample's largest value; `None` as for the smallest.
     pub fn mean_sample_max(self) -> Option<f64> {
         mean(self.head.moments.sum_of_maxima.value(), self.head.moments.ranged_samples)
+    }
+
+    /// How many samples elected which position for a type, in ascending order of position; empty where no election was held.
+    pub fn votes(self, kind: VoteKind) -> BTreeMap<i32, u64> {
+        self.head.moments.votes.of(kind).collect()
     }
 
     /// Non-empty bins of finite values with their counts, in ascending order of value: from the most negative over -0 and
