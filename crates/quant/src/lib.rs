@@ -5,6 +5,7 @@
 //! writes files, and must never change a scale without the integers that belong to it.
 
 mod absorb;
+pub mod calibration;
 mod emit;
 mod layout;
 mod metrics;

@@ -16,6 +16,9 @@ impl Position {
     /// Largest magnitude: beyond it 2^-position is not a float32.
     pub const LIMIT: i32 = 127;
 
+    /// The largest position whose scale is a normal float32, as chosen scales are: engines may take others for zero.
+    pub const FINEST: i32 = 126;
+
     /// The position nearest to `value` that a scale can have.
     pub fn new(value: i32) -> Self {
         Self(value.clamp(-Self::LIMIT, Self::LIMIT))
@@ -75,6 +78,14 @@ impl QParams {
     /// the range in f32, the quotients in f64. Symmetric: rmax = −rmin = max(|rmin|, |rmax|) first, and qmin, qmax from
     /// [`QuantType::symmetric_range`]. A range without extent gets scale 1 and the zero point that is legal for the type.
     pub fn affine(rmin: f32, rmax: f32, ty: QuantType, symmetric: bool) -> Self {
+        Self::covering(rmin, rmax, ty, symmetric).unwrap_or_else(|| {
+            let zero_point = if symmetric { ty.symmetric_zero_point() } else { ty.full_range().0.max(0) };
+            Self { ty, scale: 1.0, zero_point }
+        })
+    }
+
+    /// The same, but `None` for a range without extent.
+    pub fn covering(rmin: f32, rmax: f32, ty: QuantType, symmetric: bool) -> Option<Self> {
         let half_max = f32::MAX / 2.0;
         let (mut lo, mut hi) = (rmin.min(0.0).max(-half_max), rmax.max(0.0).min(half_max));
         let (qmin, qmax) = if symmetric { ty.symmetric_range() } else { ty.full_range() };
@@ -84,8 +95,7 @@ impl QParams {
         }
         let scale = f64::from(hi - lo) / (qmax - qmin) as f64;
         if scale < f64::from(f32::MIN_POSITIVE) {
-            let zero_point = if symmetric { ty.symmetric_zero_point() } else { qmin.max(0) };
-            return Self { ty, scale: 1.0, zero_point };
+            return None;
         }
         // The symmetric middle of 32-bit types is lost to the rounding of f32; it is known exactly.
         let zero_point = if symmetric {
@@ -93,14 +103,19 @@ impl QParams {
         } else {
             (qmin as f64 - f64::from(lo) / scale).round_ties_even() as i64
         };
-        Self { ty, scale: scale as f32, zero_point }
+        Some(Self { ty, scale: scale as f32, zero_point })
     }
 
     /// Parameters that cover `[rmin, rmax]` with a power-of-two scale: the affine ones with their scale moved to the
     /// nearest position. The zero point stays that of the affine scale.
     pub fn power_of_two(rmin: f32, rmax: f32, ty: QuantType, symmetric: bool) -> Self {
-        let affine = Self::affine(rmin, rmax, ty, symmetric);
-        Self { scale: Position::nearest(affine.scale).scale(), ..affine }
+        Self::affine(rmin, rmax, ty, symmetric).to_power_of_two()
+    }
+
+    /// The same with the scale moved to the nearest position.
+    #[must_use]
+    pub fn to_power_of_two(self) -> Self {
+        Self { scale: Position::nearest(self.scale).scale(), ..self }
     }
 
     /// The position, if the scale is a power of two.
@@ -112,8 +127,14 @@ impl QParams {
     /// lowest value.
     pub fn quantize(&self, x: f32) -> i64 {
         let (lo, hi) = self.ty.symmetric_range();
-        // In f64 the sum with the zero point cannot lose bits; the quotient is rounded in f32 as QuantizeLinear does.
-        let q = f64::from((x / self.scale).round_ties_even()) + self.zero_point as f64;
+        let rounded = match self.ty {
+            // No QuantizeLinear makes these at run time, and f32 has too few bits for them.
+            QuantType::Int32 => (f64::from(x) / f64::from(self.scale)).round_ties_even(),
+            // Rounded in f32 as QuantizeLinear does.
+            _ => f64::from((x / self.scale).round_ties_even()),
+        };
+        // In f64 the sum with the zero point cannot lose bits.
+        let q = rounded + self.zero_point as f64;
         q.clamp(lo as f64, hi as f64) as i64
     }
 

@@ -1,7 +1,7 @@
 //! Scales of activations, from histograms.
 
-use shiftwise_artifact::stats::{Stats, TensorView, layout};
-use shiftwise_quant::minmse::{Bin, over_bins};
+use shiftwise_artifact::stats::Stats;
+use shiftwise_quant::calibration::{Method, MseMode, ScaleKind, Target, choose};
 use shiftwise_quant::{Decision, Placement, QParams, Role};
 use shiftwise_stage::Failure;
 
@@ -48,17 +48,12 @@ fn one(
             view.elements()
         );
     }
-    let (min, max) = view.range().unwrap_or((0.0, 0.0));
-    let (params, name) = match config.calibrate_method {
-        CalibrateMethod::MinMse => (over_bins(&bins(view), min, max, ty), "minmse"),
-        CalibrateMethod::NonOverflow => (QParams::power_of_two(min, max, ty, true), "nonoverflow"),
+    let method = match config.calibrate_method {
+        CalibrateMethod::MinMse => Method::MinMse { mode: MseMode::All },
+        CalibrateMethod::NonOverflow => Method::NonOverflow,
     };
-    let method = if source == tensor { name.into() } else { format!("{name} of {source}") };
-    Ok(Decision { params, method })
-}
-
-fn bins(view: TensorView<'_>) -> Vec<Bin> {
-    view.bins()
-        .map(|(bin, count)| Bin { center: layout::bin_center(bin), width: layout::bin_width(bin), count })
-        .collect()
+    let choice = choose(view, &method, Target::new(ty, ScaleKind::PowerOfTwo))
+        .map_err(|e| Failure::input(format!("quantize {tensor:?}")).because(e.to_string()))?;
+    let method = if source == tensor { choice.note } else { format!("{} of {source}", choice.note) };
+    Ok(Decision { params: choice.params, method })
 }
