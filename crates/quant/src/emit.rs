@@ -9,10 +9,14 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 use shiftwise_graph::{DataType, Graph, GraphError, Model, Node, NodeId, Patch, TensorType};
 
-use crate::{Placement, QParams, Role, TensorRecord};
+use crate::{Placement, QParams, QuantType, Role, TensorRecord};
 
 /// Oldest operator set that has QuantizeLinear.
 const FIRST_OPSET: i64 = 10;
+/// Oldest operator set whose QuantizeLinear has 16-bit types; before, the operators of `com.microsoft` do.
+const FIRST_OPSET_16_BIT: i64 = 21;
+/// The domain of contributed operators.
+const CONTRIBUTED: &str = "com.microsoft";
 /// Initializers need not be listed as inputs since this version of the format.
 const FIRST_IR: i64 = 4;
 
@@ -76,7 +80,17 @@ pub fn emit(
 
     let places: HashMap<NodeId, usize> =
         float.graph.nodes().enumerate().map(|(i, (id, _))| (id, i)).collect();
-    let mut emitter = Emitter { graph: &float.graph, places, patch: Patch::new(), names: HashMap::new() };
+    let contribute_16_bit = float.opset() < FIRST_OPSET_16_BIT;
+    if contribute_16_bit && decisions.values().any(|d| is_16_bit(d.params.ty)) {
+        model.opsets.entry(CONTRIBUTED.into()).or_insert(1);
+    }
+    let mut emitter = Emitter {
+        graph: &float.graph,
+        places,
+        patch: Patch::new(),
+        names: HashMap::new(),
+        contribute_16_bit,
+    };
     let mut tensors = Vec::with_capacity(placement.sites.len());
     // Providers name their parameters before sharers refer to them.
     for tensor in placement.sites.keys().filter(|t| placement.provider(t) == t.as_str()) {
@@ -100,6 +114,12 @@ struct Emitter<'g> {
     patch: Patch,
     /// Scale and zero point initializers by provider.
     names: HashMap<String, (String, String)>,
+    /// Whether Q/DQ of 16-bit types are contributed operators.
+    contribute_16_bit: bool,
+}
+
+fn is_16_bit(ty: QuantType) -> bool {
+    matches!(ty, QuantType::Uint16 | QuantType::Int16)
 }
 
 impl Emitter<'_> {
@@ -163,15 +183,18 @@ impl Emitter<'_> {
             None => (t.to_string(), self.graph.fresh_name(&format!("{t}_DequantizeLinear_Output"))),
         };
         let parameters = [record.scale_name.as_str(), record.zero_point_name.as_str()];
-        let q = Node::new(
-            "QuantizeLinear",
-            &format!("{t}_QuantizeLinear"),
-            &[&source, parameters[0], parameters[1]],
-            &[&quantized],
-        );
+        let q = Node {
+            domain: self.domain(record.ty),
+            ..Node::new(
+                "QuantizeLinear",
+                &format!("{t}_QuantizeLinear"),
+                &[&source, parameters[0], parameters[1]],
+                &[&quantized],
+            )
+        };
         self.redirect(t, &result);
         self.insert(t, q);
-        self.insert(t, dequantize(t, &quantized, parameters, &result));
+        self.insert(t, self.dequantize(record, &quantized, &result));
         self.patch.set_type(&quantized, TensorType { dtype: record.ty.data_type(), shape: shape.clone() });
         self.patch.set_type(&result, TensorType { dtype: DataType::Float, shape });
     }
@@ -186,15 +209,30 @@ impl Emitter<'_> {
         let quantized = self.graph.fresh_name(&format!("{t}_quantized"));
         let result = self.graph.fresh_name(&format!("{t}_DequantizeLinear_Output"));
         self.patch.set_initializer(&quantized, record.params().quantize_tensor(&values, tensor.dims())?);
-        let parameters = [record.scale_name.as_str(), record.zero_point_name.as_str()];
         self.redirect(t, &result);
-        self.insert(t, dequantize(t, &quantized, parameters, &result));
+        self.insert(t, self.dequantize(record, &quantized, &result));
         self.patch.set_type(&result, TensorType::fixed(DataType::Float, tensor.dims()));
         let still_read = self.graph.is_output(t) || self.graph.uses(t).iter().any(|u| u.input.is_none());
         if !still_read {
             self.patch.remove_initializer(t);
         }
         Ok(quantized)
+    }
+
+    fn dequantize(&self, record: &TensorRecord, quantized: &str, result: &str) -> Node {
+        Node {
+            domain: self.domain(record.ty),
+            ..Node::new(
+                "DequantizeLinear",
+                &format!("{}_DequantizeLinear", record.tensor),
+                &[quantized, &record.scale_name, &record.zero_point_name],
+                &[result],
+            )
+        }
+    }
+
+    fn domain(&self, ty: QuantType) -> String {
+        if self.contribute_16_bit && is_16_bit(ty) { CONTRIBUTED.into() } else { String::new() }
     }
 
     fn redirect(&mut self, from: &str, to: &str) {
@@ -211,15 +249,6 @@ impl Emitter<'_> {
             None => self.patch.insert(node),
         };
     }
-}
-
-fn dequantize(t: &str, quantized: &str, [scale, zero_point]: [&str; 2], result: &str) -> Node {
-    Node::new(
-        "DequantizeLinear",
-        &format!("{t}_DequantizeLinear"),
-        &[quantized, scale, zero_point],
-        &[result],
-    )
 }
 
 #[cfg(test)]

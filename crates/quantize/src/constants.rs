@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use shiftwise_artifact::stats::Stats;
 use shiftwise_graph::{Model, Node};
+use shiftwise_quant::calibration::{WeightMethod, float_weight};
 use shiftwise_quant::minmse::{covering, over_values};
 use shiftwise_quant::{
     Decision, Placement, QParams, QuantType, Role, WeightLayout, WeightScaleError, by_output_error,
@@ -11,22 +12,25 @@ use shiftwise_quant::{
 
 use crate::Decisions;
 use crate::config::{CalibrateMethod, QuantizeConfig};
+use crate::method::Methods;
 
 /// Type of all constants: what the NPU multiplies with.
 const TYPE: QuantType = QuantType::Int8;
 
-/// Decides every weight and bias, in parallel; the order of the decisions is that of the sites.
+/// Decides every weight, and every bias with a scale of its own, in parallel; the order of the decisions is that of the sites.
 pub(crate) fn decide(
     decisions: &mut Decisions,
     model: &Model,
     placement: &Placement,
     stats: &Stats,
     config: &QuantizeConfig,
+    methods: &Methods,
 ) {
+    let int32_bias = config.has_int32_bias();
     let sites: Vec<(&String, Role)> = placement
         .sites
         .iter()
-        .filter(|(_, s)| s.role != Role::Activation)
+        .filter(|(_, s)| s.role == Role::Weight || (s.role == Role::Bias && !int32_bias))
         .map(|(t, s)| (t, s.role))
         .collect();
     let decided: Vec<(String, Decision)> = sites
@@ -34,6 +38,7 @@ pub(crate) fn decide(
         .filter_map(|(tensor, role)| {
             let values = model.graph.initializer(tensor)?.to_f32()?;
             let decision = match role {
+                _ if !config.power_of_two_scale => float(&values, methods.weights),
                 Role::Bias => alone(&values, config),
                 _ => weight(tensor, &values, model, stats, config),
             };
@@ -43,12 +48,23 @@ pub(crate) fn decide(
     decisions.extend(decided);
 }
 
+/// A constant by its own values: least squared error as for activations, and otherwise the extremes, as all of its values are known.
 fn alone(values: &[f32], config: &QuantizeConfig) -> Decision {
     let (params, method) = match config.calibrate_method {
         CalibrateMethod::MinMse => (over_values(values, TYPE), "minmse"),
-        CalibrateMethod::NonOverflow => (covering(values, TYPE), "nonoverflow"),
+        _ => (covering(values, TYPE), "nonoverflow"),
     };
     Decision { params, method: method.into() }
+}
+
+fn float(values: &[f32], method: WeightMethod) -> Decision {
+    let note = match method {
+        WeightMethod::MinMax => "minmax",
+        WeightMethod::MinMsePercentile => "minmse percentile",
+        WeightMethod::MinMseHistCenter => "minmse hist_center",
+        WeightMethod::MinMseAll => "minmse all",
+    };
+    Decision { params: float_weight(values, TYPE, method), method: note.into() }
 }
 
 fn weight(tensor: &str, values: &[f32], model: &Model, stats: &Stats, config: &QuantizeConfig) -> Decision {

@@ -5,8 +5,10 @@
 //! float model that the integers are made from beside the quantized one, so that later stages can make them anew.
 
 mod activations;
+mod biases;
 mod config;
 mod constants;
+mod method;
 mod report;
 mod treat;
 
@@ -24,7 +26,8 @@ use shiftwise_stage::{
     save_model_as,
 };
 
-pub use config::{CalibrateMethod, QuantizeConfig};
+pub use config::{CalibrateMethod, FloatMode, Pof2Mode, QuantizeConfig, WeightCalibrateMethod};
+use method::Methods;
 pub use report::{AbsorbedIn, Report};
 
 /// Quantize a prepared model by its statistics
@@ -71,6 +74,7 @@ pub struct Quantized {
 ///
 /// Fails when statistics of a tensor are missing, or a constant cannot be quantized.
 pub fn quantize(model: &Model, stats: &Stats, config: &QuantizeConfig) -> Result<Quantized, Failure> {
+    let methods = Methods::of(config)?;
     let place = |model: &Model| {
         Placement::of(model, &config.placement).map_err(|e| Failure::usage(format!("choose nodes: {e}")))
     };
@@ -81,12 +85,19 @@ pub fn quantize(model: &Model, stats: &Stats, config: &QuantizeConfig) -> Result
         )
         .with_help("extra_op_types_to_quantize names further operators"));
     }
-    let mut decisions = activations::decide(&placement, stats, config)?;
+    let mut decisions = activations::decide(&placement, stats, &methods)?;
     let mut float = model.clone();
     let absorbed = treat::absorb(&mut float, &placement, stats, &decisions, config)?;
     // Treated operators may have gained a bias.
-    let placement = place(&float)?;
-    constants::decide(&mut decisions, &float, &placement, stats, config);
+    let mut placement = place(&float)?;
+    if config.has_int32_bias() {
+        biases::separate(&mut float, &placement)?;
+        placement = place(&float)?;
+    }
+    constants::decide(&mut decisions, &float, &placement, stats, config, &methods);
+    if config.has_int32_bias() {
+        biases::decide(&mut decisions, &float, &mut placement)?;
+    }
     let emitted = emit(&float, &placement, &decisions)
         .map_err(|e| Failure::from_error(shiftwise_stage::ExitStatus::Input, &e))?;
     let report = Report::new(&emitted.tensors, absorbed, &decisions);

@@ -6,8 +6,8 @@ use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, texts,
 #[rustfmt::skip]
 const ACTIVATIONS: &[Choice] = &[
     yes("uint8", &["QUInt8", "QuantType.QUInt8"]), yes("int8", &["QInt8", "QuantType.QInt8"]),
-    no("uint16", &["QUInt16", "QuantType.QUInt16", "VitisQuantType.QUInt16", "ExtendedQuantType.QUInt16"]),
-    no("int16", &["QInt16", "QuantType.QInt16", "VitisQuantType.QInt16", "ExtendedQuantType.QInt16"]),
+    yes("uint16", &["QUInt16", "QuantType.QUInt16", "VitisQuantType.QUInt16", "ExtendedQuantType.QUInt16"]),
+    yes("int16", &["QInt16", "QuantType.QInt16", "VitisQuantType.QInt16", "ExtendedQuantType.QInt16"]),
     no("uint32", &["QUInt32", "VitisQuantType.QUInt32", "ExtendedQuantType.QUInt32"]),
     no("int32", &["QInt32", "VitisQuantType.QInt32", "ExtendedQuantType.QInt32"]),
     no("float16", &["fp16", "QFloat16", "VitisQuantType.QFloat16", "ExtendedQuantType.QFloat16"]),
@@ -19,16 +19,16 @@ const ACTIVATIONS: &[Choice] = &[
 #[rustfmt::skip]
 const WEIGHTS: &[Choice] = &[
     yes("int8", &["QInt8", "QuantType.QInt8"]), no("uint8", &["QUInt8", "QuantType.QUInt8"]),
-    ACTIVATIONS[2], ACTIVATIONS[3], ACTIVATIONS[4], ACTIVATIONS[5], ACTIVATIONS[6], ACTIVATIONS[7], ACTIVATIONS[8], ACTIVATIONS[9],
+    no("uint16", ACTIVATIONS[2].aliases), no("int16", ACTIVATIONS[3].aliases), ACTIVATIONS[4], ACTIVATIONS[5], ACTIVATIONS[6], ACTIVATIONS[7], ACTIVATIONS[8], ACTIVATIONS[9],
     ACTIVATIONS[10], ACTIVATIONS[11],
 ];
 
 #[rustfmt::skip]
 const METHODS: &[Choice] = &[
     yes("minmse", &["PowerOfTwoMethod.MinMSE"]), yes("nonoverflow", &["PowerOfTwoMethod.NonOverflow"]),
-    no("minmax", &["CalibrationMethod.MinMax"]), no("entropy", &["CalibrationMethod.Entropy"]),
-    no("percentile", &["CalibrationMethod.Percentile"]), no("distribution", &["CalibrationMethod.Distribution"]),
-    no("layerwise_percentile", &["LayerWiseMethod.LayerWisePercentile"]), no("int16_scale", &["Int16Method.MinMax"]),
+    yes("minmax", &["CalibrationMethod.MinMax"]), yes("percentile", &["CalibrationMethod.Percentile"]),
+    yes("layerwise_percentile", &["LayerWiseMethod.LayerWisePercentile"]), yes("entropy", &["CalibrationMethod.Entropy"]),
+    no("distribution", &["CalibrationMethod.Distribution"]), no("int16_scale", &["Int16Method.MinMax"]),
 ];
 
 #[rustfmt::skip]
@@ -37,16 +37,29 @@ const FORMATS: &[Choice] = &[
     no("extended_qdq", &["VitisQuantFormat.QDQ", "ExtendedQuantFormat.QDQ"]),
 ];
 
-const MSE_MODES: &[Choice] =
-    &[yes("all", &[]), no("most_common", &["MostCommon"]), no("percentile", &[]), no("hist_center", &[])];
+const POF2_MODES: &[Choice] = &[yes("all", &[]), yes("most_common", &["MostCommon"]), yes("percentile", &[])];
+
+const FLOAT_MODES: &[Choice] =
+    &[yes("percentile", &[]), yes("hist_center", &["HistCenter"]), yes("all", &[])];
+
+#[rustfmt::skip]
+const WEIGHT_METHODS: &[Choice] = &[
+    yes("minmax", &["CalibrationMethod.MinMax"]), yes("minmse", &["CalibrationMethod.MinMSE", "PowerOfTwoMethod.MinMSE"]),
+];
 
 const SCALE_ERRORS: &[Choice] = &[yes("output", &[]), yes("weight", &[])];
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
     choice("activation_type", ACTIVATIONS, "integer type of activations").read_by(QUANTIZE),
-    choice("calibrate_method", METHODS, "how a range becomes a scale: least squared error, or no overflow").aka(&["calibration_method"]).read_by(QUANTIZE),
-    choice("weight_scale_error", SCALE_ERRORS, "which error the scale of a weight minimizes: that of the layer's output, or of the weight itself").read_by(QUANTIZE),
+    choice("calibrate_method", METHODS, "how statistics become a scale").aka(&["calibration_method"]).read_by(QUANTIZE),
+    bool("activation_symmetric", "zero points of activations in the middle of their type").read_by(QUANTIZE),
+    bool("power_of_two_scale", "scales are powers of two; otherwise any float").aka(&["use_power_of_2_scale", "use_pof2_scale"]).read_by(QUANTIZE),
+    choice("min_mse_mode_pof2_scale", POF2_MODES, "what minmse looks at for power-of-two scales: all values, each sample for itself, or a percentile range").aka(&["min_mse_mode"]).read_by(QUANTIZE),
+    choice("weight_calibrate_method", WEIGHT_METHODS, "how float scales of weights are chosen").read_by(QUANTIZE),
+    choice("min_mse_mode_float_scale", FLOAT_MODES, "what minmse tries for float scales of weights").read_by(QUANTIZE),
+    bool("int32_bias", "32-bit biases with the scale of the products; by default where scales are not powers of two").read_by(QUANTIZE),
+    choice("weight_scale_error", SCALE_ERRORS, "which error the power-of-two scale of a weight minimizes: that of the layer's output, or of the weight itself").read_by(QUANTIZE),
     int("weight_candidates_below", 0, "how many positions below the covering one are tried for a weight").read_by(QUANTIZE),
     bool("absorb_constant_channels", "move channels that hardly vary into the next bias, so that they do not widen the range").read_by(QUANTIZE),
     float("constant_channel_threshold", "how far a channel may vary to count as constant, in steps of its tensor").read_by(QUANTIZE),
@@ -65,10 +78,8 @@ pub(super) const ROWS: &[Row] = &[
     choice("weight_type", WEIGHTS, "integer type of weights").fixed("\"int8\""),
     bool("per_channel", "a scale for each channel of a weight").fixed("false"),
     bool("reduce_range", "7 bits for weights").fixed("false"),
-    bool("activation_symmetric", "symmetric activations").fixed("true"),
     bool("weight_symmetric", "symmetric weights").fixed("true"),
     bool("use_unsigned_relu", "unsigned types after Relu").fixed("false"),
-    bool("int32_bias", "32-bit biases").fixed("false"),
     bool("int16_bias", "16-bit biases").fixed("false"),
     bool("int16_scale", "scales that are 16-bit integers over a power of two").fixed("false"),
     bool("adjust_bias_scale", "bias scales are products of input and weight scales").fixed("true"),
@@ -93,9 +104,6 @@ pub(super) const ROWS: &[Row] = &[
     bool("use_qdq_vitis_custom_ops", "custom operators for Q/DQ").fixed("false"),
     bool("use_qdq_contrib_ops", "Q/DQ in the domain com.microsoft").fixed("false"),
     bool("qdq_keep_removable_activations", "keep Relu and Clip that quantization makes redundant").fixed("true"),
-    choice("min_mse_mode_pof2_scale", MSE_MODES, "what minimum squared error is computed over").aka(&["min_mse_mode"]).fixed("\"all\""),
-    any("min_mse_mode_float_scale", "what minimum squared error is computed over, for float scales"),
-    any("weight_calibrate_method", "calibration of weights with float scales"),
     bool("fold_relu", "fold Relu into the range of its input").fixed("false"),
     bool("align_eltwise_quant_type", "one type for the inputs of elementwise operators").fixed("false"),
     bool("remove_qdq_conv_gelu", "no Q/DQ between a convolution and its Gelu").fixed("false"),
