@@ -3,7 +3,9 @@
 
 use divan::Bencher;
 use shiftwise_artifact::Fingerprint;
-use shiftwise_artifact::stats::{Accumulator, Plan, Stats, TensorSpec, Working, seal};
+use shiftwise_artifact::stats::{
+    Accumulator, ChannelSample, Plan, Stats, TensorSample, TensorSpec, Working, seal,
+};
 
 fn main() {
     divan::main();
@@ -97,5 +99,31 @@ fn observe_200k_values(bencher: Bencher<'_, '_>) {
         s.accumulator.begin(&[1]).unwrap();
         s.accumulator.observe(0, &values, 56 * 56).unwrap();
         s.accumulator.finish();
+    });
+}
+
+#[divan::bench(sample_count = 10)]
+fn add_1280_channels(bencher: Bencher<'_, '_>) {
+    let specs = vec![TensorSpec::channel_first("x", &[1, 1280, 7, 7])];
+    let mut accumulator = Accumulator::new(specs).unwrap();
+    let channels: Vec<ChannelSample> = (1_i16..=1280)
+        .map(|i| {
+            let mut channel = ChannelSample::default();
+            (1_i16..50).for_each(|j| channel.push(f32::from(i * j % 97) / 31.0 - 1.0));
+            channel
+        })
+        .collect();
+    let sample = TensorSample {
+        elements: 1280 * 49,
+        nans: 0,
+        infinities: 0,
+        range: Some((-1.0, 96.0 / 31.0 - 1.0)),
+        channels: &channels,
+        elected: [None; 4],
+    };
+    bencher.bench_local(|| {
+        accumulator.begin(&[1]).unwrap();
+        accumulator.add_sample(0, &sample).unwrap();
+        accumulator.finish();
     });
 }

@@ -207,16 +207,11 @@ impl Accumulator {
         &self.samples
     }
 
-    /// Forget everything since the last checkpoint, also a batch that failed halfway. Memory is kept for use again.
+    /// Forget everything since the last checkpoint, also a batch that failed halfway. Tables go back to the system, which hands out
+    /// empty pages again faster than all of a table is searched for counts.
     pub fn reset(&mut self) {
         for (partial, spec) in self.tensors.iter_mut().zip(self.specs.iter()) {
-            if let Some(bins) = &mut partial.bins {
-                // Writing only where something was counted keeps untouched memory untouched.
-                for page in bins.counts_mut().chunks_exact_mut(PAGE_BINS).filter(|page| is_touched(page)) {
-                    page.fill(0);
-                }
-            }
-            partial.moments = Moments::new(spec.channels);
+            *partial = Partial { bins: None, moments: Moments::new(spec.channels) };
         }
         self.open.clear();
         self.samples.clear();
@@ -260,17 +255,12 @@ impl Table {
     }
 }
 
-fn is_touched(page: &[u32]) -> bool {
-    page.iter().fold(0, |any, &count| any | count) != 0
-}
-
 impl PageSource for Accumulator {
     fn pages(&self, tensor: usize) -> PageSet {
         let mut set = PageSet::default();
         let partial = &self.tensors[tensor];
-        if let Some(bins) = &partial.bins {
-            let touched = |page: &usize| is_touched(bins.page(*page));
-            partial.moments.possible_pages().filter(touched).for_each(|page| set.insert(page));
+        if partial.bins.is_some() {
+            partial.moments.possible_pages().for_each(|page| set.insert(page));
         }
         set
     }

@@ -6,18 +6,21 @@
 //! differs from what it should be in pages of that checkpoint only. Opening writes these pages again, which does no
 //! harm if they were there. Before the next rename the page file is synced, since that rename gives up the only copy.
 //!
-//! Layout: [`Header`], a zstd stream (state; then for each page its tensor and its number as u32, and 1024 u64), checksum.
+//! Layout: the frame of [`super::container`]. The record is the state. The pages are zstd frames, one for each tensor that
+//! changed; in them, for each page, its tensor (u32), its number (u16), the width of its counts (u8), zero (u8), and 1024
+//! counts of that width. The record is not compressed, so that nobody can claim a state that is larger than the file.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
+use std::ops::Range;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::container::{Checked, Format, HEADER_BYTES, Header};
+use super::container::{Format, Frame, FrameWriter, HEADER_BYTES};
 use super::layout::{PAGE_BINS, PAGES};
 use super::moments::Moments;
-use super::pages::{PAGE_BYTES, Page, PageSet, to_bytes};
+use super::pages::{Counts, Encoded, PAGE_BYTES, PageSet, Width, in_order, to_bytes};
 use super::plan::{Plan, TensorSpec, check_specs};
 use crate::map::Bytes;
 use crate::{Error, FormatVersion, Result, atomic, record};
@@ -25,11 +28,20 @@ use crate::{Error, FormatVersion, Result, atomic, record};
 /// Version of the checkpoint file. Progress is not kept across major versions.
 ///
 /// * 1.0: the first;
-/// * 2.0: votes.
-const FORMAT: Format = Format { magic: *b"SWCHKPT\n", version: FormatVersion { major: 2, minor: 0 } };
+/// * 2.0: votes; counts as wide as they need; the state behind the pages.
+const FORMAT: Format = Format {
+    magic: *b"SWCHKPT\n",
+    version: FormatVersion { major: 2, minor: 0 },
+    again: "remove the directory that it is in, and collect again",
+};
 
-/// For 65 tensors with 50 pages each, level 1 takes 60 ms more than none on a fast local disk, and writes an
-/// eighteenth: 1.9 MB for 33 MB, which a network disk repays. Higher levels gain little.
+/// Bytes in front of the counts of a page.
+const ENTRY_BYTES: usize = 8;
+
+/// A window that holds all pages of a tensor; larger ones are not allocated.
+const WINDOW_LOG: u32 = 23;
+
+/// A network disk repays the first level; higher ones gain little.
 const ZSTD_LEVEL: i32 = 1;
 
 /// A slot of the page file: all pages of a tensor.
@@ -93,83 +105,106 @@ pub(crate) fn offset(tensor: usize, page: usize) -> u64 {
     tensor as u64 * SLOT_BYTES + (page * PAGE_BYTES) as u64
 }
 
-/// Write a checkpoint. `contents` gives the new contents of each page in `changed`, which is in ascending order.
+/// Write a checkpoint of this state, to which it adds the pages that changed: `changed` gives those of a tensor with their new
+/// contents. Returns the state that was written.
 pub(crate) fn write(
     path: &Path,
-    state: &State,
-    changed: &[(usize, usize)],
-    mut contents: impl FnMut(usize, usize) -> Result<Page>,
-) -> Result<()> {
+    mut state: State,
+    changed: impl Fn(usize) -> Result<Encoded> + Sync,
+) -> Result<State> {
     let failed = || Error::write(path);
-    let record = record::encode(state).map_err(|e| failed()(io::Error::other(e)))?;
-    let header = Header { record_bytes: record.len() as u64, pages: changed.len() as u64 };
+    let compress = |tensor| {
+        let encoded = changed(tensor)?;
+        let compressed = match encoded.table.len() {
+            0 => Vec::new(),
+            _ => compress(tensor, &encoded).map_err(failed())?,
+        };
+        Ok((encoded.table, compressed))
+    };
     atomic::write_streamed(path, |out| {
-        let mut checked = Checked::new(out);
-        checked.write_all(&header.to_bytes(&FORMAT)).map_err(failed())?;
-        let mut stream = zstd::stream::write::Encoder::new(&mut checked, ZSTD_LEVEL).map_err(failed())?;
-        stream.write_all(&record).map_err(failed())?;
-        for &(tensor, page) in changed {
-            let counts = contents(tensor, page)?;
-            let mut write = || {
-                stream.write_all(&(tensor as u32).to_le_bytes())?;
-                stream.write_all(&(page as u32).to_le_bytes())?;
-                stream.write_all(&to_bytes(&counts))
-            };
-            write().map_err(failed())?;
-        }
-        stream.finish().map_err(failed())?;
-        checked.finish().map_err(failed())
-    })
+        let mut frame = FrameWriter::begin(out, &FORMAT).map_err(failed())?;
+        in_order(state.specs.len(), compress, |tensor, (table, compressed)| {
+            state.pages[tensor].union(&table.set());
+            frame.pages(table.len(), &compressed).map_err(failed())
+        })?;
+        let record = record::encode(&state).map_err(|e| failed()(io::Error::other(e)))?;
+        frame.finish(&record).map_err(failed())
+    })?;
+    Ok(state)
+}
+
+/// The pages of a tensor as they stand in the file.
+fn compress(tensor: usize, encoded: &Encoded) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(encoded.bytes.len() + encoded.table.len() * ENTRY_BYTES);
+    for (page, counts) in encoded.table.iter(&encoded.bytes) {
+        bytes.extend_from_slice(&(tensor as u32).to_le_bytes());
+        bytes.extend_from_slice(&(page as u16).to_le_bytes());
+        bytes.extend_from_slice(&[counts.width as u8, 0]);
+        bytes.extend_from_slice(counts.bytes);
+    }
+    zstd::bulk::compress(&bytes, ZSTD_LEVEL)
 }
 
 /// A checkpoint whose checksum is right.
 pub(crate) struct Checkpoint {
     bytes: Bytes,
-    header: Header,
+    pages: Range<usize>,
+    page_count: u64,
+    state: State,
 }
 
 impl Checkpoint {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let bytes = Bytes::map(path)?;
-        let (header, _) = Header::open(&bytes, &FORMAT, path)?;
-        Ok(Self { bytes, header })
+        let frame = Frame::open(&bytes, &FORMAT, path)?;
+        let state: State = record::decode(frame.record).map_err(|e| FORMAT.malformed(path, e))?;
+        state.check().map_err(|e| FORMAT.malformed(path, e))?;
+        let pages = HEADER_BYTES..HEADER_BYTES + frame.pages.len();
+        Ok(Self { pages, page_count: frame.page_count, state, bytes })
     }
 
-    /// Read the state, and leave the stream at the first page.
-    fn stream(&self, path: &Path) -> Result<(State, impl Read)> {
-        let body = &self.bytes[HEADER_BYTES..self.bytes.len() - super::container::CHECKSUM_BYTES];
-        let malformed = |e: String| Error::malformed(path, e);
-        let mut stream =
-            zstd::stream::read::Decoder::with_buffer(body).map_err(|e| malformed(e.to_string()))?;
-        let mut record = Vec::new();
-        let length = self.header.record_bytes;
-        if length > record::LIMIT as u64 {
-            return Err(malformed("its state is too large".to_owned()));
-        }
-        (&mut stream).take(length).read_to_end(&mut record).map_err(|e| malformed(e.to_string()))?;
-        let state: State = record::decode(&record).map_err(malformed)?;
-        state.check().map_err(malformed)?;
-        Ok((state, stream))
-    }
-
-    pub(crate) fn state(&self, path: &Path) -> Result<State> {
-        self.stream(path).map(|(state, _)| state)
+    pub(crate) fn into_state(self) -> State {
+        self.state
     }
 
     /// Write its pages to the page file.
-    pub(crate) fn apply(&self, path: &Path, pages: &File, pages_path: &Path) -> Result<State> {
-        let (state, mut stream) = self.stream(path)?;
-        let mut entry = vec![0; 8 + PAGE_BYTES];
-        for _ in 0..self.header.pages {
-            stream.read_exact(&mut entry).map_err(|e| Error::malformed(path, e.to_string()))?;
-            let u32_at = |at: usize| entry[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-            let (tensor, page) = (u32_at(0) as usize, u32_at(4) as usize);
-            if page >= PAGES || !state.pages.get(tensor).is_some_and(|set| set.contains(page)) {
-                return Err(Error::malformed(path, format!("it has page {page} of tensor {tensor}")));
-            }
-            write_at(pages, &entry[8..], offset(tensor, page)).map_err(Error::write(pages_path))?;
+    pub(crate) fn apply(self, path: &Path, pages: &File, pages_path: &Path) -> Result<State> {
+        let malformed = |reason: &dyn std::fmt::Display| FORMAT.malformed(path, reason);
+        let body = &self.bytes[self.pages.clone()];
+        if self.page_count == 0 {
+            return if body.is_empty() {
+                Ok(self.state)
+            } else {
+                Err(malformed(&"it has more than its pages"))
+            };
         }
-        Ok(state)
+        let mut stream = zstd::stream::read::Decoder::with_buffer(body).map_err(|e| malformed(&e))?;
+        stream.window_log_max(WINDOW_LOG).map_err(|e| malformed(&e))?;
+        let mut last = None;
+        let mut bytes = [0; PAGE_BYTES];
+        for _ in 0..self.page_count {
+            let mut entry = [0; ENTRY_BYTES];
+            stream.read_exact(&mut entry).map_err(|e| malformed(&e))?;
+            let [a, b, c, d, e, f, width, zero] = entry;
+            let (tensor, page) =
+                (u32::from_le_bytes([a, b, c, d]) as usize, usize::from(u16::from_le_bytes([e, f])));
+            let known = page < PAGES && self.state.pages.get(tensor).is_some_and(|set| set.contains(page));
+            let width = Width::from_code(width).filter(|_| zero == 0 && known && last < Some((tensor, page)));
+            let Some(width) = width else {
+                return Err(malformed(&format_args!("its page {page} of tensor {tensor} cannot be")));
+            };
+            last = Some((tensor, page));
+            let bytes = &mut bytes[..width.page_bytes()];
+            stream.read_exact(bytes).map_err(|e| malformed(&e))?;
+            let mut counts = [0; PAGE_BINS];
+            Counts { width, bytes }.add_to(&mut counts);
+            write_at(pages, &to_bytes(&counts), offset(tensor, page)).map_err(Error::write(pages_path))?;
+        }
+        if stream.read(&mut bytes).map_err(|e| malformed(&e))? != 0 {
+            return Err(malformed(&"it has more than its pages"));
+        }
+        drop(stream);
+        Ok(self.state)
     }
 }
 
@@ -193,7 +228,7 @@ fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
 #[cfg(not(unix))]
 fn write_at(mut file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
-    file.write_all(bytes)
+    io::Write::write_all(&mut file, bytes)
 }
 
 #[cfg(not(unix))]

@@ -48,15 +48,14 @@ pub fn merge(plan: Fingerprint, shards: &[Stats], path: &Path) -> Result<()> {
     }
     head.plan.range = 0..samples;
     let sum = Sum(&ordered);
-    atomic::write_streamed(path, |out| emit(&head, &sum, out, path))
+    atomic::write_streamed(path, |out| emit(head, &sum, out, path))
 }
 
-/// Add the samples of another head to this one; pages are joined by name only.
+/// Add the samples of another head to this one; not its pages.
 fn add(head: &mut Head, other: &Head) -> Result<()> {
     head.skipped.extend_from_slice(&other.skipped);
-    for (TensorHead { spec, moments, pages }, other) in head.tensors.iter_mut().zip(&other.tensors) {
+    for (TensorHead { spec, moments, .. }, other) in head.tensors.iter_mut().zip(&other.tensors) {
         moments.merge(&other.moments).ok_or_else(|| overflow(&spec.name))?;
-        pages.union(&other.pages);
     }
     Ok(())
 }

@@ -18,18 +18,33 @@ pub struct FixedSum {
 
 /// 2^48.
 const ONE: f64 = (1_u64 << 48) as f64;
+/// The exponent field of a value whose mantissa counts units of 2^-48.
+const UNIT_EXPONENT: u32 = 1075 - 48;
 /// 2^55.
 const LIMIT: f64 = (1_u64 << 55) as f64;
 
 impl FixedSum {
     /// Add one value.
+    #[inline]
     pub fn push(&mut self, value: f64) {
-        if value.abs() < LIMIT {
-            // Scaling by a power of two is exact, and the product below 2^103 fits.
-            self.total = self.total.wrapping_add((value * ONE).round_ties_even() as i128);
-        } else {
+        if value.abs() >= LIMIT || value.is_nan() {
             self.overflows += 1;
+            return;
         }
+        // The value is ±mantissa × 2^(exponent - 1075). Integers round it faster than the conversion of a float to 128 bits does.
+        let bits = value.to_bits();
+        let exponent = (bits >> 52 & 0x7ff) as u32;
+        let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
+        let magnitude = if exponent >= UNIT_EXPONENT {
+            // Below 2^103, as the value is below 2^55.
+            i128::from(mantissa) << (exponent - UNIT_EXPONENT)
+        } else {
+            // Denormals are far below, so it does not matter that they lack the leading one. From 54 on all is less than a half.
+            let shift = (UNIT_EXPONENT - exponent).min(54);
+            let (whole, rest, half) = (mantissa >> shift, mantissa & ((1 << shift) - 1), 1 << (shift - 1));
+            i128::from(whole + u64::from(rest > half || rest == half && whole & 1 == 1))
+        };
+        self.total = self.total.wrapping_add(if value < 0.0 { -magnitude } else { magnitude });
     }
 
     /// Add another sum.
@@ -174,12 +189,16 @@ impl Moments {
     /// Take in a sample's channels, as many as there are.
     pub(crate) fn push_channels(&mut self, samples: &[ChannelSample]) {
         let c = &mut self.channels;
-        for (i, sample) in samples.iter().enumerate() {
-            c.count[i] += sample.count;
-            c.min[i] = one_zero(c.min[i].min(sample.min));
-            c.max[i] = one_zero(c.max[i].max(sample.max));
-            c.sum[i].push(sample.sum);
-            c.sum_sq[i].push(sample.sum_sq);
+        for (count, sample) in c.count.iter_mut().zip(samples) {
+            *count += sample.count;
+        }
+        for ((min, max), sample) in c.min.iter_mut().zip(&mut c.max).zip(samples) {
+            *min = one_zero(min.min(sample.min));
+            *max = one_zero(max.max(sample.max));
+        }
+        for ((sum, sum_sq), sample) in c.sum.iter_mut().zip(&mut c.sum_sq).zip(samples) {
+            sum.push(sample.sum);
+            sum_sq.push(sample.sum_sq);
         }
     }
 
@@ -249,6 +268,26 @@ mod tests {
             prop_assert_eq!(whole, parts);
             let exact: f64 = values.iter().sum();
             prop_assert!((whole.value().unwrap() - exact).abs() < 1e-5);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn a_value_is_rounded_as_the_formula_says(bits in any::<u64>(), exponent in 960_u64..1080, halves in any::<u64>()) {
+            let near = bits & !(0x7ff << 52) | exponent << 52;
+            // Few bits, so that many are exactly between two units.
+            let even = near & !((1 << (halves % 52)) - 1);
+            for value in [bits, near, even].map(f64::from_bits) {
+                let mut sum = FixedSum::default();
+                sum.push(value);
+                if value.abs() < LIMIT {
+                    prop_assert_eq!(sum, FixedSum { total: (value * ONE).round_ties_even() as i128, overflows: 0 });
+                } else {
+                    prop_assert_eq!(sum, FixedSum { total: 0, overflows: 1 });
+                }
+            }
         }
     }
 

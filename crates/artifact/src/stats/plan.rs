@@ -27,6 +27,11 @@ impl Plan {
         Self { fingerprint, samples, range: 0..samples }
     }
 
+    /// Whether it is in one piece.
+    pub fn is_whole(&self) -> bool {
+        self.range == (0..self.samples)
+    }
+
     /// Check the numbers.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Range { start, end } = self.range;

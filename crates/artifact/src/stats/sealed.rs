@@ -1,37 +1,44 @@
 //! The finished statistics file.
 //!
-//! Layout: [`Header`]; a record ([`Head`]); zeros up to a multiple of 4096; the pages that hold a count, tensor by tensor and in
-//! ascending order, 1024 little-endian u64 each; a checksum of all before it. The record lists the pages of each
-//! tensor, and they must fill the file exactly, so there are no offsets which could lie.
+//! Layout: the frame of [`super::container`]. The pages are those that hold a count, tensor by tensor and in ascending order:
+//! 1024 little-endian u8, u16, u32 or u64 each, as the largest count of the page needs. All of them are a multiple of 1024 bytes,
+//! and the first begins at byte 16, so that each is aligned to its counts. The record ([`Head`]) lists the pages of each tensor and their
+//! widths, and they must fill the file exactly, so there are no offsets which could lie.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::accumulator::Accumulator;
-use super::container::{CHECKSUM_BYTES, Checked, Format, HEADER_BYTES, Header};
-use super::layout::PAGE_BINS;
+use super::container::{Format, Frame, FrameWriter, HEADER_BYTES};
+use super::layout::{NEGATIVE_NON_FINITE_PAGE, NEGATIVE_ZERO_BIN, NON_FINITE_PAGE, ZERO_BIN, bin_of};
 use super::moments::Moments;
-use super::pages::{PAGE_BYTES, Page, PageSet, PageSource, Sum, add_bytes, to_bytes};
+use super::pages::{Encoded, Page, PageSet, PageSource, PageTable, Sum, in_order};
 use super::plan::{Plan, TensorSpec, check_specs};
-use super::view::TensorView;
-use super::working::{Working, overflow};
+use super::view::{TensorView, bins};
+use super::working::{Working, check_all_counted, overflow};
 use crate::map::Bytes;
 use crate::{Error, Fingerprint, FormatVersion, Result, atomic, record};
 
 /// The name of the file in a `stats` artifact.
 pub const STATS_FILE: &str = "stats.bin";
 
+/// The path of statistics that no file holds.
+const IN_MEMORY: &str = "(in memory)";
+
 /// Version of the statistics file.
 ///
 /// * 1.0: the first;
-/// * 2.0: votes.
-const FORMAT: Format = Format { magic: *b"SWSTATS\n", version: FormatVersion { major: 2, minor: 0 } };
-
-/// Pages begin at a multiple of this, so that they lie on pages of the system.
-const ALIGNMENT: usize = 4096;
+/// * 2.0: votes; counts as wide as they need; the record behind the pages.
+const FORMAT: Format = Format {
+    magic: *b"SWSTATS\n",
+    version: FormatVersion { major: 2, minor: 0 },
+    again: "collect the statistics again",
+};
 
 /// Everything but the pages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,7 +52,7 @@ pub(crate) struct Head {
 pub(crate) struct TensorHead {
     pub(crate) spec: TensorSpec,
     pub(crate) moments: Moments,
-    pub(crate) pages: PageSet,
+    pub(crate) pages: PageTable,
 }
 
 /// Write the finished file. Its bytes depend on plan, tensors and samples alone.
@@ -64,27 +71,25 @@ pub fn seal(working: &Working, path: &Path) -> Result<()> {
 pub fn seal_with(working: &Working, accumulators: &[Accumulator], path: &Path) -> Result<()> {
     working.check_usable()?;
     let sources: Vec<&Accumulator> = accumulators.iter().collect();
-    let state = working.next_state(&sources)?.0;
+    let state = working.next_state(&sources)?;
     let mut pending = state.pending();
     if let Some(first) = pending.next() {
         let reason =
             format!("{} samples have not been seen, the first is sample {first}", pending.count() + 1);
         return Err(Error::Incomplete { path: working.dir().to_owned(), reason });
     }
-    let tensors = state.specs.iter().zip(&state.tensors).zip(&state.pages);
-    let head = Head {
-        plan: state.plan.clone(),
-        skipped: state.skipped.clone(),
-        tensors: tensors
-            .map(|((spec, moments), &pages)| TensorHead {
-                spec: spec.clone(),
-                moments: moments.clone(),
-                pages,
-            })
-            .collect(),
-    };
+    drop(pending);
+    let tensors = state.specs.into_iter().zip(state.tensors);
+    let tensors = tensors.map(|(spec, moments)| TensorHead { spec, moments, pages: PageTable::default() });
+    let head = Head { plan: state.plan, skipped: state.skipped, tensors: tensors.collect() };
+    let count = head.tensors.len();
     let source = Joined(working, Sum(&sources));
-    atomic::write_streamed(path, |out| emit(&head, &source, out, path))
+    let written = atomic::write_streamed(path, |out| emit(head, &source, out, path));
+    if matches!(written, Err(Error::Damaged { .. })) {
+        // Whether it is the page file that has lost counts, or a caller that has not counted.
+        check_all_counted(count, &sources)?;
+    }
+    written
 }
 
 /// Pages of the page file and of accumulators together.
@@ -103,35 +108,28 @@ impl PageSource for Joined<'_> {
     }
 }
 
-/// Write head and pages, checking that the counts of each tensor are as many as its elements.
-pub(crate) fn emit(head: &Head, source: &impl PageSource, out: &mut dyn Write, path: &Path) -> Result<()> {
+/// Write pages and head, in which the tables of pages are filled in. What could not be opened is not written.
+pub(crate) fn emit(mut head: Head, source: &impl PageSource, out: &mut dyn Write, path: &Path) -> Result<()> {
     let failed = || Error::write(path);
-    let record = record::encode(head).map_err(|e| failed()(io::Error::other(e)))?;
-    let pages: usize = head.tensors.iter().map(|t| t.pages.len()).sum();
-    let header = Header { record_bytes: record.len() as u64, pages: pages as u64 };
-    let mut checked = Checked::new(out);
-    let unpadded = HEADER_BYTES + record.len();
-    let padding = vec![0; unpadded.next_multiple_of(ALIGNMENT) - unpadded];
-    for part in [&header.to_bytes(&FORMAT)[..], &record, &padding] {
-        checked.write_all(part).map_err(failed())?;
+    let mut frame = FrameWriter::begin(out, &FORMAT).map_err(failed())?;
+    let mut tables = Vec::with_capacity(head.tensors.len());
+    let encode = |tensor: usize| {
+        let encoded =
+            Encoded::of(source.pages(tensor).iter(), |page, counts| source.add_page(tensor, page, counts))?;
+        let head = &head.tensors[tensor];
+        check_pages(head, &encoded.table, &encoded.bytes).map_err(|e| Error::damaged(path, e))?;
+        Ok(encoded)
+    };
+    in_order(head.tensors.len(), encode, |_, encoded| {
+        frame.pages(encoded.table.len(), &encoded.bytes).map_err(failed())?;
+        tables.push(encoded.table);
+        Ok(())
+    })?;
+    for (tensor, table) in head.tensors.iter_mut().zip(tables) {
+        tensor.pages = table;
     }
-    for (index, tensor) in head.tensors.iter().enumerate() {
-        let mut counted = 0_u64;
-        for page in tensor.pages.iter() {
-            let mut counts = [0; PAGE_BINS];
-            source.add_page(index, page, &mut counts)?;
-            counted = counts.iter().fold(counted, |sum, &count| sum.wrapping_add(count));
-            checked.write_all(&to_bytes(&counts)).map_err(failed())?;
-        }
-        if counted != tensor.moments.elements {
-            let (name, elements) = (&tensor.spec.name, tensor.moments.elements);
-            return Err(Error::damaged(
-                path,
-                format!("tensor {name} has {counted} counts for {elements} elements"),
-            ));
-        }
-    }
-    checked.finish().map_err(failed())
+    let record = record::encode(&head).map_err(|e| failed()(io::Error::other(e)))?;
+    frame.finish(&record).map_err(failed())
 }
 
 /// A finished statistics file, checked and mapped read-only.
@@ -140,8 +138,8 @@ pub struct Stats {
     path: PathBuf,
     bytes: Bytes,
     head: Head,
-    /// Where the pages of each tensor begin, in bytes.
-    starts: Vec<usize>,
+    /// Where the pages of each tensor are, in bytes.
+    places: Vec<Range<usize>>,
     index: BTreeMap<String, usize>,
 }
 
@@ -154,33 +152,43 @@ impl Stats {
         Self::check(Bytes::map(path)?, path)
     }
 
+    /// Check the bytes of a file, as [`open`](Self::open) does. The last 32 of them are the BLAKE3 hash of all before.
+    ///
+    /// No bytes make it panic, or allocate much more than they are.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::Damaged`], [`Error::Version`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
+        Self::check(Bytes::Owned(bytes), Path::new(IN_MEMORY))
+    }
+
     fn check(bytes: Bytes, path: &Path) -> Result<Self> {
-        let malformed = |e: String| Error::malformed(path, e);
-        let (header, body) = Header::open(&bytes, &FORMAT, path)?;
-        let too_short = || malformed("its lengths do not fill the file".to_owned());
-        let record_bytes = usize::try_from(header.record_bytes).map_err(|_| too_short())?;
-        let record = body.get(..record_bytes).ok_or_else(too_short)?;
-        let head: Head = record::decode(record).map_err(malformed)?;
+        let malformed = |e: String| FORMAT.malformed(path, e);
+        let frame = Frame::open(&bytes, &FORMAT, path)?;
+        let head: Head = record::decode(frame.record).map_err(malformed)?;
         head.check().map_err(malformed)?;
-        let begin = (HEADER_BYTES + record_bytes).next_multiple_of(ALIGNMENT);
-        let pages: usize = head.tensors.iter().map(|t| t.pages.len()).sum();
-        let end = pages.checked_mul(PAGE_BYTES).and_then(|n| n.checked_add(begin)).ok_or_else(too_short)?;
-        if header.pages != pages as u64 || end.checked_add(CHECKSUM_BYTES) != Some(bytes.len()) {
-            return Err(too_short());
-        }
-        if bytes[HEADER_BYTES + record_bytes..begin].iter().any(|&b| b != 0) {
-            return Err(malformed("there is something between its parts".to_owned()));
-        }
-        let mut starts = Vec::with_capacity(head.tensors.len());
-        let mut at = begin;
+        let mut places = Vec::with_capacity(head.tensors.len());
+        let (mut at, mut pages) = (0_usize, 0);
         for tensor in &head.tensors {
-            starts.push(at);
-            let end = at + tensor.pages.len() * PAGE_BYTES;
-            check_counts(tensor, &bytes[at..end]).map_err(malformed)?;
+            let end = tensor.pages.bytes().and_then(|n| at.checked_add(n));
+            let end =
+                end.ok_or_else(|| malformed(format!("the pages of tensor {} cannot be", tensor.spec.name)))?;
+            places.push(HEADER_BYTES + at..HEADER_BYTES + end);
+            pages += tensor.pages.len() as u64;
             at = end;
         }
+        if at != frame.pages.len() || pages != frame.page_count {
+            return Err(malformed("its pages do not fill it".to_owned()));
+        }
+        let checked: Vec<Result<(), String>> = head
+            .tensors
+            .par_iter()
+            .zip(&places)
+            .map(|(tensor, place)| check_pages(tensor, &tensor.pages, &bytes[place.clone()]))
+            .collect();
+        checked.into_iter().collect::<Result<(), String>>().map_err(malformed)?;
         let index = head.tensors.iter().enumerate().map(|(i, t)| (t.spec.name.clone(), i)).collect();
-        Ok(Self { path: path.to_owned(), bytes, head, starts, index })
+        Ok(Self { path: path.to_owned(), bytes, head, places, index })
     }
 
     /// The statistics of accumulators, in memory. Samples of the plan that none has seen count as skipped.
@@ -206,9 +214,12 @@ impl Stats {
             for accumulator in accumulators {
                 moments.merge(accumulator.moments(i)).ok_or_else(|| overflow(&spec.name))?;
             }
-            tensors.push(TensorHead { spec: spec.clone(), moments, pages: sum.pages(i) });
+            tensors.push(TensorHead { spec: spec.clone(), moments, pages: PageTable::default() });
         }
-        Self::assemble(&Head { plan: plan.clone(), skipped: state.pending().collect(), tensors }, &sum)
+        let head = Head { plan: plan.clone(), skipped: state.pending().collect(), tensors };
+        let mut bytes = Vec::new();
+        emit(head, &sum, &mut bytes, Path::new(IN_MEMORY))?;
+        Self::from_bytes(bytes)
     }
 
     /// The statistics of one tensor without channels, called `name`, of one sample.
@@ -235,13 +246,6 @@ impl Stats {
         Self::from_accumulators(&plan, &[accumulator])
     }
 
-    pub(crate) fn assemble(head: &Head, source: &impl PageSource) -> Result<Self> {
-        let path = Path::new("(in memory)");
-        let mut bytes = Vec::new();
-        emit(head, source, &mut bytes, path)?;
-        Self::check(Bytes::Owned(bytes), path)
-    }
-
     /// Write the file as it is, for statistics that were made in memory.
     ///
     /// # Errors
@@ -262,13 +266,17 @@ impl Stats {
 
     fn view(&self, index: usize) -> TensorView<'_> {
         let head = &self.head.tensors[index];
-        let bytes = &self.bytes[self.starts[index]..][..head.pages.len() * PAGE_BYTES];
-        TensorView::new(head, bytes)
+        TensorView::new(head, &self.bytes[self.places[index].clone()])
     }
 
     /// What the statistics are of.
     pub fn plan(&self) -> &Plan {
         &self.head.plan
+    }
+
+    /// Whether they are of all samples of the plan, rather than of one shard: [`plan`](Self::plan) says of which.
+    pub fn is_whole(&self) -> bool {
+        self.head.plan.is_whole()
     }
 
     /// Number of samples that the statistics are made of.
@@ -308,31 +316,55 @@ impl Head {
     }
 }
 
-/// Every page holds a count, and all counts together are the elements.
-fn check_counts(tensor: &TensorHead, bytes: &[u8]) -> Result<(), String> {
-    let mut total = 0_u128;
-    for page in bytes.chunks_exact(PAGE_BYTES) {
-        let counts = page.as_chunks::<8>().0.iter().map(|c| u128::from(u64::from_le_bytes(*c)));
-        let sum: u128 = counts.sum();
-        if sum == 0 {
-            return Err(format!("tensor {} has an empty page", tensor.spec.name));
-        }
+/// Check pages against what else is known of their tensor: each holds a count and is as wide as it needs; all counts together are
+/// the elements; those of what is not finite are the NaNs and infinities; the rest reaches from the smallest value to the largest.
+fn check_pages(tensor: &TensorHead, table: &PageTable, bytes: &[u8]) -> Result<(), String> {
+    let name = &tensor.spec.name;
+    let (mut total, mut strange) = (0_u128, 0);
+    for (page, counts) in table.iter(bytes) {
+        let Some(sum) = counts.checked_total() else {
+            return Err(format!("page {page} of tensor {name} is empty, or wider than it needs"));
+        };
         total += sum;
+        if page == NON_FINITE_PAGE || page == NEGATIVE_NON_FINITE_PAGE {
+            strange += sum;
+        }
     }
-    if total != u128::from(tensor.moments.elements) {
-        return Err(format!("tensor {} has {total} counts for its elements", tensor.spec.name));
+    let moments = &tensor.moments;
+    if total != u128::from(moments.elements) {
+        return Err(format!("tensor {name} has {total} counts for {} elements", moments.elements));
     }
-    Ok(())
+    if strange != u128::from(moments.nans) + u128::from(moments.infinities) {
+        return Err(format!("tensor {name} has {strange} counts of what is not finite"));
+    }
+    let mut bins = bins(table, bytes).map(|(bin, _)| bin);
+    let first = bins.next();
+    let counted = first.map(|first| (first, bins.next_back().unwrap_or(first)));
+    let fits = |bin: u32, value: f32| {
+        // Which zero is the smallest, and that of the values in the bins of zeros, is not kept.
+        let zero = |bin: u32| bin & (NEGATIVE_ZERO_BIN - 1) == ZERO_BIN;
+        bin == bin_of(value) || zero(bin) && zero(bin_of(value))
+    };
+    let fits = match (counted, moments.range) {
+        (Some((first, last)), Some((min, max))) => fits(first, min) && fits(last, max),
+        (counted, range) => counted.is_none() && range.is_none(),
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(format!("the counts of tensor {name} do not reach from its minimum to its maximum"))
+    }
 }
 
 impl PageSource for Stats {
     fn pages(&self, tensor: usize) -> PageSet {
-        self.head.tensors[tensor].pages
+        self.head.tensors[tensor].pages.set()
     }
 
     fn add_page(&self, tensor: usize, page: usize, into: &mut Page) -> Result<()> {
-        if let Some(position) = self.head.tensors[tensor].pages.iter().position(|p| p == page) {
-            add_bytes(&self.bytes[self.starts[tensor] + position * PAGE_BYTES..][..PAGE_BYTES], into);
+        let bytes = &self.bytes[self.places[tensor].clone()];
+        if let Some((_, counts)) = self.head.tensors[tensor].pages.iter(bytes).find(|(p, _)| *p == page) {
+            counts.add_to(into);
         }
         Ok(())
     }
@@ -341,89 +373,100 @@ impl PageSource for Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use crate::stats::layout::PAGE_BINS;
 
-    /// A file whose checksum is right, whatever else is not.
-    fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
-        let end = bytes.len() - CHECKSUM_BYTES;
-        let checksum = blake3::hash(&bytes[..end]);
-        bytes[end..].copy_from_slice(checksum.as_bytes());
+    /// A file with these parts, whose checksum is right, whatever else is not.
+    fn signed(pages: &[u8], record: &[u8], record_bytes: u64, page_count: u64) -> Vec<u8> {
+        let mut bytes = good()[..HEADER_BYTES].to_vec();
+        bytes.extend_from_slice(pages);
+        bytes.extend_from_slice(record);
+        bytes.extend_from_slice(&record_bytes.to_le_bytes());
+        bytes.extend_from_slice(&page_count.to_le_bytes());
+        let checksum = blake3::hash(&bytes);
+        bytes.extend_from_slice(checksum.as_bytes());
         bytes
-    }
-
-    fn open(bytes: Vec<u8>) -> Result<Stats> {
-        Stats::check(Bytes::Owned(signed(bytes)), Path::new("f"))
     }
 
     fn good() -> Vec<u8> {
         let spec = TensorSpec::channel_first("x", &[1, 2, 2]);
-        let stats = Stats::from_samples(spec, 2, &[&[1.0, 2.0, -3.0, f32::NAN], &[0.0; 4]]).unwrap();
-        stats.bytes.to_vec()
+        let mut accumulator = Accumulator::new(vec![spec]).unwrap();
+        for (sample, values) in [[1.0, 2.0, -3.0, f32::NAN], [0.0; 4]].iter().enumerate() {
+            accumulator.begin(&[sample as u64]).unwrap();
+            accumulator.observe_with(0, values, 2, [Some(sample as i8), Some(5), None, None]).unwrap();
+            accumulator.finish();
+        }
+        let plan = Plan::whole(Fingerprint::of_bytes(b"plan"), 2);
+        Stats::from_accumulators(&plan, &[accumulator]).unwrap().bytes.to_vec()
     }
 
-    fn reason(bytes: Vec<u8>) -> String {
-        open(bytes).unwrap_err().to_string()
+    /// The pages and the record of a file.
+    fn parts(bytes: &[u8]) -> (Vec<u8>, Head) {
+        let frame = Frame::open(bytes, &FORMAT, Path::new("f")).unwrap();
+        (frame.pages.to_vec(), record::decode(frame.record).unwrap())
+    }
+
+    /// Why a file is refused whose pages and record were changed, while lengths and checksum were made right again.
+    fn reason(change: impl FnOnce(&mut Vec<u8>, &mut Head)) -> String {
+        let (mut pages, mut head) = parts(&good());
+        change(&mut pages, &mut head);
+        let record = record::encode(&head).unwrap();
+        let count = head.tensors.iter().map(|t| t.pages.len() as u64).sum();
+        let error = Stats::from_bytes(signed(&pages, &record, record.len() as u64, count)).unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{error}");
+        assert!(error.to_string().ends_with("; collect the statistics again"), "{error}");
+        error.to_string()
     }
 
     #[test]
     fn lengths_that_lie_are_refused_though_the_checksum_is_right() {
-        let good = good();
-        open(good.clone()).unwrap();
-        for (at, value) in [(16, 0), (16, 1), (16, u64::MAX), (16, 1 << 40), (24, 0), (24, 6), (24, u64::MAX)]
-        {
-            let mut bytes = good.clone();
-            bytes[at..at + 8].copy_from_slice(&u64::to_le_bytes(value));
-            open(bytes).unwrap_err();
+        let (pages, head) = parts(&good());
+        let record = record::encode(&head).unwrap();
+        let n = record.len() as u64;
+        assert!(signed(&pages, &record, n, 5) == good());
+        for (record_bytes, count) in [
+            (0, 5),
+            (n - 1, 5),
+            (n + 1, 5),
+            (u64::MAX, 5),
+            (1 << 40, 5),
+            (n, 0),
+            (n, 4),
+            (n, 6),
+            (n, u64::MAX),
+        ] {
+            Stats::from_bytes(signed(&pages, &record, record_bytes, count)).unwrap_err();
         }
-        let longer = [&good[..], &[0; PAGE_BYTES]].concat();
-        assert!(reason(longer).contains("lengths"));
-        let shorter = good[..good.len() - PAGE_BYTES].to_vec();
-        assert!(reason(shorter).contains("lengths"));
+        let longer = [&pages[..], &[0; PAGE_BINS]].concat();
+        Stats::from_bytes(signed(&longer, &record, n, 5)).unwrap_err();
+        Stats::from_bytes(signed(&pages[PAGE_BINS..], &record, n, 5)).unwrap_err();
+        // A record that claims more than there is.
+        for claim in [1_u64 << 32, 1 << 60] {
+            let record = [&[253][..], &claim.to_le_bytes()].concat();
+            Stats::from_bytes(signed(&[], &record, 9, 0)).unwrap_err();
+        }
     }
 
     #[test]
     fn contents_that_lie_are_refused_though_the_checksum_is_right() {
-        let good = good();
-        let mut padding = good.clone();
-        padding[ALIGNMENT - 1] = 1;
-        assert!(reason(padding).contains("between its parts"));
-        let mut count = good.clone();
-        count[ALIGNMENT] ^= 1;
-        assert!(reason(count).contains("counts"));
-        let mut empty = good.clone();
-        empty[ALIGNMENT..ALIGNMENT + PAGE_BYTES].fill(0);
-        assert!(reason(empty).contains("empty page"));
-        let mut newer = good;
-        newer[8] = 3;
-        let error = open(newer).unwrap_err();
-        assert!(matches!(error, Error::Version { .. }) && error.to_string().contains("3.0"), "{error}");
-    }
-
-    #[test]
-    fn the_first_bytes_are_these() {
-        // The frame of format 2.0; what bincode writes has golden bytes of its own.
-        let good = good();
-        assert_eq!(good[..16], *b"SWSTATS\n\x02\0\0\0\0\0\0\0");
-        assert_eq!(good[24..32], 5_u64.to_le_bytes());
-        assert_eq!(good.len(), ALIGNMENT + 5 * PAGE_BYTES + CHECKSUM_BYTES);
-    }
-
-    proptest! {
-        #[test]
-        fn no_record_makes_it_panic(changes in prop::collection::vec((16_usize..600, any::<u8>()), 1..4)) {
-            let mut bytes = good();
-            for (at, value) in changes {
-                bytes[at] = value;
-            }
-            if let Ok(stats) = open(bytes) {
-                for tensor in stats.tensors() {
-                    prop_assert!(tensor.bins().map(|(_, n)| n).sum::<u64>() <= tensor.elements());
-                    for channel in 0..tensor.channels() {
-                        prop_assert!(tensor.channel_variance(channel).is_none_or(|v| v.is_nan() || v >= 0.0));
-                    }
-                    prop_assert!(tensor.finite_count() <= tensor.elements());
-                }
-            }
-        }
+        // The pages are those of 0 (four counts), 1, 2, NaN and -3.
+        assert!(reason(|pages, _| pages[0] += 1).contains("9 counts for 8 elements"));
+        assert!(reason(|pages, _| pages[..PAGE_BINS].fill(0)).contains("page 0 of tensor x is empty"));
+        assert!(reason(|pages, _| pages.swap(4 * PAGE_BINS + 512, 4 * PAGE_BINS)).contains("minimum"));
+        assert!(reason(|_, head| head.tensors[0].moments.range = Some((-3.0, 2.01))).contains("minimum"));
+        assert!(reason(|_, head| head.tensors[0].moments.range = None).contains("minimum"));
+        assert!(
+            reason(|_, head| head.tensors[0].moments.nans = 2).contains("1 counts of what is not finite")
+        );
+        assert!(reason(|_, head| head.tensors[0].moments.samples = 1).contains("contradicts itself"));
+        assert!(reason(|_, head| head.tensors[0].spec.channels = 3).contains("contradicts itself"));
+        assert!(reason(|_, head| head.plan.samples = u64::MAX).contains("cannot be"));
+        assert!(reason(|_, head| head.plan.range.end = 3).contains("cannot be"));
+        assert!(reason(|_, head| head.skipped = vec![1, 0]).contains("skipped"));
+        assert!(reason(|_, head| head.skipped = vec![2]).contains("skipped"));
+        let twice = reason(|pages, head| {
+            pages.extend_from_within(..);
+            head.tensors.push(head.tensors[0].clone());
+        });
+        assert!(twice.contains("there twice"), "{twice}");
     }
 }

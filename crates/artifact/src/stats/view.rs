@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::layout::{
     NEGATIVE_NON_FINITE_PAGE, NEGATIVE_ZERO_BIN, NON_FINITE_PAGE, PAGE_BINS, PAGES, ZERO_BIN, page_of,
 };
-use super::pages::PAGE_BYTES;
+use super::pages::PageTable;
 use super::plan::TensorSpec;
 use super::sealed::TensorHead;
 use super::votes::VoteKind;
@@ -92,30 +92,14 @@ impl<'a> TensorView<'a> {
     /// Non-empty bins of finite values with their counts, in ascending order of value: from the most negative over -0 and
     /// +0 to the largest.
     pub fn bins(self) -> impl DoubleEndedIterator<Item = (u32, u64)> + use<'a> {
-        let slots = self.head.pages.iter().zip(self.bytes.chunks_exact(PAGE_BYTES)).collect::<Vec<_>>();
-        let negative = slots.iter().rev().filter(|(page, _)| *page >= PAGES / 2).copied();
-        let positive = slots.iter().filter(|(page, _)| *page < PAGES / 2).copied();
-        let ordered: Vec<_> = negative
-            .chain(positive)
-            .filter(|(page, _)| *page != NON_FINITE_PAGE && *page != NEGATIVE_NON_FINITE_PAGE)
-            .collect();
-        ordered
-            .into_iter()
-            .flat_map(|(page, bytes)| {
-                (0..PAGE_BINS).map(move |i| {
-                    let i = if page >= PAGES / 2 { PAGE_BINS - 1 - i } else { i };
-                    ((page * PAGE_BINS + i) as u32, count_in(bytes, i))
-                })
-            })
-            .filter(|&(_, count)| count != 0)
+        bins(&self.head.pages, self.bytes)
     }
 
     /// The count of one bin, of any kind; 0 for a bin that does not exist.
     pub fn count(self, bin: u32) -> u64 {
-        match self.head.pages.iter().position(|page| page == page_of(bin)) {
-            Some(position) => count_in(&self.bytes[position * PAGE_BYTES..], bin as usize % PAGE_BINS),
-            None => 0,
-        }
+        let mut pages = self.head.pages.iter(self.bytes);
+        let found = pages.find(|(page, _)| *page == page_of(bin));
+        found.map_or(0, |(_, counts)| counts.at(bin as usize % PAGE_BINS))
     }
 
     /// The counts of both bins of zeros (and of what is nearer to zero than 2^-136).
@@ -170,8 +154,26 @@ impl<'a> TensorView<'a> {
     }
 }
 
-fn count_in(page: &[u8], bin: usize) -> u64 {
-    page[bin * 8..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+/// What [`TensorView::bins`] gives.
+pub(crate) fn bins<'a>(
+    table: &PageTable,
+    bytes: &'a [u8],
+) -> impl DoubleEndedIterator<Item = (u32, u64)> + use<'a> {
+    let (positive, mut negative): (Vec<_>, Vec<_>) = table
+        .iter(bytes)
+        .filter(|(page, _)| *page != NON_FINITE_PAGE && *page != NEGATIVE_NON_FINITE_PAGE)
+        .partition(|(page, _)| *page < PAGES / 2);
+    negative.reverse();
+    negative.extend(positive);
+    negative
+        .into_iter()
+        .flat_map(|(page, counts)| {
+            (0..PAGE_BINS).map(move |i| {
+                let i = if page >= PAGES / 2 { PAGE_BINS - 1 - i } else { i };
+                ((page * PAGE_BINS + i) as u32, counts.at(i))
+            })
+        })
+        .filter(|&(_, count)| count != 0)
 }
 
 fn mean(sum: Option<f64>, count: u64) -> Option<f64> {

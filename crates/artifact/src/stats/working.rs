@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use super::accumulator::Accumulator;
 use super::checkpoint::{self, Checkpoint, State, read_page};
-use super::layout::PAGE_BINS;
-use super::pages::{PAGE_BYTES, Page, PageSet, PageSource, Sum, add_bytes};
+use super::pages::{Counts, Encoded, PAGE_BYTES, Page, PageSet, PageSource, Sum, Width};
 use super::plan::{Plan, TensorSpec, check_specs};
 use crate::{Error, Fingerprint, Result, atomic, lock};
 
@@ -61,9 +60,7 @@ impl Working {
         let owner = own(dir)?;
         let path = dir.join(CHECKPOINT_FILE);
         if !path.exists() {
-            checkpoint::write(&path, &State::new(plan.clone(), specs.to_vec()), &[], |_, _| {
-                Ok([0; PAGE_BINS])
-            })?;
+            checkpoint::write(&path, State::new(plan.clone(), specs.to_vec()), |_| Ok(Encoded::default()))?;
         }
         let working = Self::load(dir, owner)?;
         if working.state.plan != *plan || working.state.specs != specs {
@@ -105,7 +102,7 @@ impl Working {
         if pages.metadata().map_err(Error::read(&pages_path))?.len() < needed {
             return Err(Error::damaged(
                 &pages_path,
-                "it has lost pages that the checkpoint needs; --force begins anew",
+                "it has lost pages that the checkpoint needs; remove the directory that it is in, and collect again",
             ));
         }
         let specs = state.specs.clone().into();
@@ -121,7 +118,7 @@ impl Working {
         if !path.exists() {
             return Ok(None);
         }
-        Ok(Some(progress(&Checkpoint::open(&path)?.state(&path)?)))
+        Ok(Some(progress(&Checkpoint::open(&path)?.into_state())))
     }
 
     /// Remove the progress in a directory, whatever plan it belongs to. Files that are not ours stay, and with them the directory.
@@ -205,16 +202,10 @@ impl Working {
     pub fn checkpoint(&mut self, accumulators: &mut [&mut Accumulator]) -> Result<()> {
         self.check_usable()?;
         let sources: Vec<&Accumulator> = accumulators.iter().map(|a| &**a).collect();
-        let (next, changed) = self.next_state(&sources)?;
-        let sum = Sum(&sources);
+        let next = self.next_state(&sources)?;
         // The rename below gives up the only other copy of the pages that the last checkpoint changed.
         self.pages.sync_data().map_err(Error::write(&self.dir.join(PAGES_FILE)))?;
-        checkpoint::write(&self.dir.join(CHECKPOINT_FILE), &next, &changed, |tensor, page| {
-            let mut counts = [0; PAGE_BINS];
-            self.add_page(tensor, page, &mut counts)?;
-            sum.add_page(tensor, page, &mut counts)?;
-            Ok(counts)
-        })?;
+        checkpoint::write(&self.dir.join(CHECKPOINT_FILE), next, |tensor| self.changed(tensor, &sources))?;
         self.behind = true;
         let path = self.dir.join(CHECKPOINT_FILE);
         self.state = Checkpoint::open(&path)?.apply(&path, &self.pages, &self.dir.join(PAGES_FILE))?;
@@ -236,13 +227,13 @@ impl Working {
         next.skipped.extend_from_slice(samples);
         next.skipped.sort_unstable();
         self.pages.sync_data().map_err(Error::write(&self.dir.join(PAGES_FILE)))?;
-        checkpoint::write(&self.dir.join(CHECKPOINT_FILE), &next, &[], |_, _| Ok([0; PAGE_BINS]))?;
-        self.state = next;
+        let path = self.dir.join(CHECKPOINT_FILE);
+        self.state = checkpoint::write(&path, next, |_| Ok(Encoded::default()))?;
         Ok(())
     }
 
-    /// The state after the accumulated samples, and the pages that they change.
-    pub(super) fn next_state(&self, sources: &[&Accumulator]) -> Result<(State, Vec<(usize, usize)>)> {
+    /// The state after the accumulated samples, but for the pages that they add.
+    pub(super) fn next_state(&self, sources: &[&Accumulator]) -> Result<State> {
         let mut next = self.state.clone();
         for source in sources {
             if source.is_open() {
@@ -253,32 +244,27 @@ impl Working {
             }
             mark(&mut next, source.samples())?;
         }
-        let mut changed = Vec::new();
-        let sum = Sum(sources);
         for (tensor, spec) in self.specs.iter().enumerate() {
-            let mut elements = 0;
             for source in sources {
                 let moments = source.moments(tensor);
-                elements += moments.elements;
                 next.tensors[tensor].merge(moments).ok_or_else(|| overflow(&spec.name))?;
             }
-            let touched = sum.pages(tensor);
-            let mut counted = 0;
-            for page in touched.iter() {
-                let mut counts = [0; PAGE_BINS];
-                sum.add_page(tensor, page, &mut counts)?;
-                counted += counts.iter().sum::<u64>();
-                changed.push((tensor, page));
-            }
-            if counted != elements {
-                return Err(Error::Misuse(format!(
-                    "tensor {}: {counted} values were counted, of {elements}",
-                    spec.name
-                )));
-            }
-            next.pages[tensor].union(&touched);
         }
-        Ok((next, changed))
+        Ok(next)
+    }
+
+    /// The pages of a tensor that the accumulated samples change, with their new contents.
+    fn changed(&self, tensor: usize, sources: &[&Accumulator]) -> Result<Encoded> {
+        let sum = Sum(sources);
+        let mut counted = 0;
+        let encoded = Encoded::of(sum.pages(tensor).iter(), |page, counts| {
+            sum.add_page(tensor, page, counts)?;
+            let added: u64 = counts.iter().sum();
+            counted += added;
+            if added > 0 { self.add_page(tensor, page, counts) } else { Ok(()) }
+        })?;
+        check_counted(tensor, counted, sources)?;
+        Ok(encoded)
     }
 
     pub(crate) fn check_usable(&self) -> Result<()> {
@@ -301,6 +287,30 @@ pub(crate) fn mark(state: &mut State, samples: &[u64]) -> Result<()> {
         state.set_done(position);
     }
     Ok(())
+}
+
+/// Check that as many values of a tensor were counted as it has elements.
+fn check_counted(tensor: usize, counted: u64, sources: &[&Accumulator]) -> Result<()> {
+    let elements: u64 = sources.iter().map(|source| source.moments(tensor).elements).sum();
+    if counted == elements {
+        return Ok(());
+    }
+    let name = sources.first().map_or("", |source| source.specs()[tensor].name.as_str());
+    Err(Error::Misuse(format!("tensor {name}: {counted} values were counted, of {elements}")))
+}
+
+/// Check this for all tensors.
+pub(super) fn check_all_counted(tensors: usize, sources: &[&Accumulator]) -> Result<()> {
+    let sum = Sum(sources);
+    (0..tensors).try_for_each(|tensor| {
+        let mut counted = 0;
+        Encoded::of(sum.pages(tensor).iter(), |page, counts| {
+            sum.add_page(tensor, page, counts)?;
+            counted += counts.iter().sum::<u64>();
+            Ok(())
+        })?;
+        check_counted(tensor, counted, sources)
+    })
 }
 
 pub(crate) fn overflow(tensor: &str) -> Error {
@@ -333,7 +343,8 @@ impl PageSource for Working {
     fn add_page(&self, tensor: usize, page: usize, into: &mut Page) -> Result<()> {
         if self.state.pages[tensor].contains(page) {
             let path = self.dir.join(PAGES_FILE);
-            add_bytes(&read_page(&self.pages, tensor, page).map_err(Error::read(&path))?, into);
+            let bytes = read_page(&self.pages, tensor, page).map_err(Error::read(&path))?;
+            Counts { width: Width::U64, bytes: &bytes }.add_to(into);
         }
         Ok(())
     }
