@@ -122,9 +122,11 @@ fn calibrate(setup: &Setup, threads: usize, dir: &Path) -> Duration {
     let collector = Collector {
         session: setup.watching.as_ref(),
         dataset: &setup.dataset,
+        first: 0,
         places: &places,
         skip_bad_samples: false,
         threads,
+        batch_size: 1,
         interrupt: &Interrupt::default(),
         progress: &progress,
     };

@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shiftwise_artifact::stats::{Accumulator, Working};
-use shiftwise_dataset::Dataset;
+use shiftwise_dataset::{Dataset, Sample};
 use shiftwise_engine::{Flow, Session};
+use shiftwise_graph::Value;
 use shiftwise_kernels::histogram::Front;
 use shiftwise_stage::{Failure, Interrupt, Progress};
 
@@ -24,12 +25,16 @@ pub struct Collector<'a> {
     pub session: &'a dyn Session,
     /// The samples.
     pub dataset: &'a Dataset,
-    /// Where in the data set each sample of the plan is.
+    /// The ordinal of the first sample.
+    pub first: u64,
+    /// Where in the data set each sample is, from the first one on.
     pub places: &'a [usize],
     /// Whether samples that cannot be read are given up instead of ending the collection.
     pub skip_bad_samples: bool,
     /// Number of threads.
     pub threads: usize,
+    /// How many samples a thread runs at a time, node by node.
+    pub batch_size: usize,
     /// Whether to stop at the next sample.
     pub interrupt: &'a Interrupt,
     /// Told of every sample.
@@ -47,6 +52,11 @@ pub enum Outcome {
 }
 
 impl Collector<'_> {
+    /// Where in the data set a sample is.
+    pub fn place(&self, ordinal: u64) -> usize {
+        self.places[(ordinal - self.first) as usize]
+    }
+
     /// Collects the samples of `order`, which may be any order of those that are pending.
     ///
     /// Fails at the first sample that cannot be read (unless such are skipped) or run; what was done before is kept.
@@ -132,15 +142,18 @@ impl Round<'_> {
             if accumulator.needs_flush(u64::from(u32::MAX) / 2) {
                 return;
             }
-            let Some(ordinal) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)).copied() else {
+            let size = self.collector.batch_size.max(1);
+            let at = self.next.fetch_add(size, Ordering::Relaxed).min(self.order.len());
+            let batch = &self.order[at..self.order.len().min(at.saturating_add(size))];
+            if batch.is_empty() {
                 return;
-            };
-            if let Err(failure) = self.sample(ordinal, accumulator, &mut front) {
+            }
+            if let Err(failure) = self.batch(batch, accumulator, &mut front) {
                 let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 first.get_or_insert(failure);
                 return;
             }
-            self.collector.progress.inc(1);
+            self.collector.progress.inc(batch.len() as u64);
         }
     }
 
@@ -150,42 +163,65 @@ impl Round<'_> {
             || self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn sample(&self, ordinal: u64, accumulator: &mut Accumulator, front: &mut Front) -> Result<(), Failure> {
-        let sample = match self.collector.dataset.load(self.collector.places[ordinal as usize]) {
-            Ok(sample) => sample,
+    fn batch(&self, batch: &[u64], accumulator: &mut Accumulator, front: &mut Front) -> Result<(), Failure> {
+        let mut samples = Vec::with_capacity(batch.len());
+        let mut ordinals = Vec::with_capacity(batch.len());
+        for &ordinal in batch {
+            if let Some(sample) = self.load(ordinal)? {
+                samples.push(sample);
+                ordinals.push(ordinal);
+            }
+        }
+        if samples.is_empty() {
+            return Ok(());
+        }
+        accumulator.begin(&ordinals)?;
+        let done = self.run(&samples, accumulator, front);
+        match done {
+            Ok(()) => accumulator.finish(),
+            // What this batch left behind must not be counted; the samples before it are run again.
+            Err(_) => accumulator.reset(),
+        }
+        done
+    }
+
+    /// A sample; nothing where it is left out.
+    fn load(&self, ordinal: u64) -> Result<Option<Sample>, Failure> {
+        match self.collector.dataset.load(self.collector.place(ordinal)) {
+            Ok(sample) => Ok(Some(sample)),
             Err(error) if self.collector.skip_bad_samples && error.is_bad_sample() => {
                 tracing::warn!("left out a sample: {error}");
                 self.skipped.lock().unwrap_or_else(PoisonError::into_inner).push(ordinal);
-                return Ok(());
+                Ok(None)
             }
-            Err(error) if error.is_bad_sample() => {
-                return Err(Failure::from(error)
-                    .with_help("repair or remove it, or go on without it: --skip-bad-samples"));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        accumulator.begin(&[ordinal])?;
-        let mut seen = Ok(());
-        for (name, value) in &sample.inputs {
+            Err(error) if error.is_bad_sample() => Err(Failure::from(error)
+                .with_help("repair or remove it, or go on without it: --skip-bad-samples")),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn run(
+        &self,
+        samples: &[Sample],
+        accumulator: &mut Accumulator,
+        front: &mut Front,
+    ) -> Result<(), Failure> {
+        for (name, value) in samples.iter().flat_map(|sample| &sample.inputs) {
             if let Some(tensor) = self.index.get(name) {
                 observe(accumulator, front, *tensor, value)?;
             }
         }
-        let ran = self.collector.session.run(&sample.inputs, &mut |id, value| {
+        let feeds: Vec<&[(String, Value)]> = samples.iter().map(|sample| &sample.inputs[..]).collect();
+        let mut seen = Ok(());
+        let ran = self.collector.session.run_together(&feeds, &mut |_, id, value| {
             if let Some(tensor) = self.shown.get(id.index()).copied().flatten() {
                 seen = observe(accumulator, front, tensor, value);
             }
             if seen.is_ok() { Flow::Continue } else { Flow::Stop }
         });
-        let done = seen.and_then(|()| {
-            ran.map(drop)
-                .map_err(|e| Failure::from(e).while_doing(format!("run the model on sample {:?}", sample.id)))
-        });
-        match done {
-            Ok(()) => accumulator.finish(),
-            // What this sample left behind must not be counted; the samples before it are run again.
-            Err(_) => accumulator.reset(),
-        }
-        done
+        seen?;
+        ran.map(drop).map_err(|(i, error)| {
+            Failure::from(error).while_doing(format!("run the model on sample {:?}", samples[i].id))
+        })
     }
 }

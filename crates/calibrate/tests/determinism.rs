@@ -50,9 +50,11 @@ fn collect(dir: &Path, order: &[u64], threads: usize, pieces: usize) -> Vec<u8> 
         let collector = Collector {
             session: session.as_ref(),
             dataset: &dataset,
+            first: 0,
             places: &places,
             skip_bad_samples: false,
             threads,
+            batch_size: 1,
             interrupt: &interrupt,
             progress: &progress,
         };

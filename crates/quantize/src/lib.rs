@@ -117,6 +117,7 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
         Begin::Write(pending) => pending,
     };
     let stats = Stats::open(&artifact.file(STATS_FILE)?)?;
+    check_whole(&stats)?;
     let quantized = quantize(&loaded.model, &stats, &config.options)?;
 
     let writer = pending.writer()?;
@@ -145,6 +146,21 @@ fn check_origin(stats: &Artifact, model: &shiftwise_stage::LoadedModel) -> Resul
         model.path.display(),
     ))
     .with_help("collect statistics of this model: shiftwise-calibrate collect"))
+}
+
+/// A shard has seen some of the samples only.
+fn check_whole(stats: &Stats) -> Result<(), Failure> {
+    let plan = stats.plan();
+    if plan.range == (0..plan.samples) {
+        return Ok(());
+    }
+    let (first, last) = (plan.range.start + 1, plan.range.end);
+    let path = stats.path().display();
+    Err(Failure::mismatch(format!(
+        "use {path}: it is a shard, samples {first} to {last} of {}",
+        plan.samples
+    ))
+    .with_help("merge all shards first: shiftwise-calibrate merge"))
 }
 
 /// Decisions by tensor.
