@@ -1,5 +1,7 @@
 //! Samples by index.
 
+use std::io::BufRead;
+
 use shiftwise_artifact::Fingerprint;
 use shiftwise_graph::Value;
 
@@ -16,7 +18,7 @@ pub struct Sample {
     pub label: Option<usize>,
 }
 
-/// Samples in a fixed order: sorted by relative file name (byte by byte), or by row.
+/// Samples in a fixed order: sorted by relative file name (byte by byte), or by row, or as a stream brings them.
 ///
 /// Holds names, offsets and labels, never decoded samples; sharing it between threads is free.
 ///
@@ -24,6 +26,9 @@ pub struct Sample {
 /// * A folder of `.npy` files, one sample a file; for several inputs a folder for each, with the same file names.
 /// * One `.npz` or `.npy`, whose first axis counts the samples; read row by row. Compressed `.npz` arrays are unpacked
 ///   once into the temporary directory of the system.
+/// * ONNX test data, a sample for each `test_data_set_*`, in the order of their numbers.
+/// * `.npz` archives that follow one another on the standard input. They are copied to the temporary directory, too, so that
+///   a sample can be read as often as from a file.
 /// * Random values, for trying things out.
 #[derive(Debug)]
 pub struct Dataset {
@@ -39,8 +44,24 @@ impl Dataset {
     /// Whatever makes all samples unusable: no file of a known kind, other names than the model's inputs, arrays or
     /// recipes whose shape does not fit, labels that do not fit.
     pub fn open(spec: &DataSpec, inputs: &[InputSpec]) -> Result<Self> {
-        let source::Opened { mut ids, mut labels, samples } = source::open(spec, inputs)?;
-        if let Some(limit) = spec.limit {
+        Ok(Self::limited(source::open(spec, inputs)?, spec.limit))
+    }
+
+    /// Reads a stream of `.npz` archives, as [`Source::Stdin`](crate::Source::Stdin) reads the standard input, and everything
+    /// but the source from `spec`.
+    ///
+    /// Each archive holds rows of samples as an `.npz` file does, or one sample, where its arrays fit the inputs only as they
+    /// are. Reading stops at the limit.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; a stream that ends inside of an archive, or is not one of archives.
+    pub fn from_stream(reader: impl BufRead, spec: &DataSpec, inputs: &[InputSpec]) -> Result<Self> {
+        Ok(Self::limited(source::open_stream(reader, spec, inputs)?, spec.limit))
+    }
+
+    fn limited(opened: source::Opened, limit: Option<usize>) -> Self {
+        let source::Opened { mut ids, mut labels, samples } = opened;
+        if let Some(limit) = limit {
             ids.truncate(limit);
             labels.truncate(limit);
         }
@@ -48,7 +69,7 @@ impl Dataset {
         if unlabelled > 0 && unlabelled < labels.len() {
             tracing::warn!("{unlabelled} of {} samples have no label", labels.len());
         }
-        Ok(Self { ids, labels, samples })
+        Self { ids, labels, samples }
     }
 
     /// Number of samples.

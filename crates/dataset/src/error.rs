@@ -86,6 +86,21 @@ pub enum DataError {
         /// Why, and what to do.
         reason: String,
     },
+    /// An option about random samples that does not fit the model.
+    #[error("apply {option} to input {input:?}: {reason}")]
+    Random {
+        /// The option, as on the command line.
+        option: &'static str,
+        /// The input.
+        input: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Samples are asked for from a standard input on which nobody sends any.
+    #[error(
+        "read samples from the standard input: it is a terminal; pipe .npz archives into it, as numpy.savez(sys.stdout.buffer, x=...) writes them: python feed.py | shiftwise-... --data -"
+    )]
+    Terminal,
     /// Samples all of which will have another shape than the input: rows of an array, or what a recipe makes.
     #[error("use {} for input {input:?}: {misfit}", path.display())]
     Rows {
@@ -164,7 +179,7 @@ impl DataError {
     /// What this error means for the exit code of a program.
     pub fn exit_class(&self) -> ExitClass {
         match self {
-            Self::Recipe { .. } => ExitClass::Usage,
+            Self::Recipe { .. } | Self::Random { .. } | Self::Terminal => ExitClass::Usage,
             Self::Index { .. } => ExitClass::Bug,
             _ => ExitClass::Input,
         }

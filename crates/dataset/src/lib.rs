@@ -1,4 +1,5 @@
-//! Samples for calibration and evaluation: images with a recipe, NPY and NPZ arrays, random values; labels.
+//! Samples for calibration and evaluation: images with a recipe, NPY and NPZ arrays as files and as a
+//! stream, ONNX test data, random values; labels.
 //!
 //! A [`Dataset`] knows where its samples are and decodes one at a time on the thread that asks. The same sources give
 //! the same samples in the same order with the same bits, on any number of threads. This crate must never hand out a
@@ -17,4 +18,4 @@ mod spec;
 pub use dataset::{Dataset, Sample};
 pub use error::{DataError, Misfit, Result};
 pub use recipe::{Channels, Crop, Layout, PerChannel, Recipe, Resize};
-pub use spec::{DataSpec, InputSpec, Source};
+pub use spec::{DataSpec, InputSpec, RandomSpec, Source};

@@ -1,5 +1,6 @@
 //! What the caller says: the inputs of the model, and where the samples come from.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use shiftwise_graph::DataType;
@@ -29,15 +30,30 @@ impl InputSpec {
 /// Where samples come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A folder of images or `.npy` files, one `.npz` or one `.npy`.
+    /// A folder of images, `.npy` files or ONNX test data, one `.npz` or one `.npy`.
     Path(PathBuf),
-    /// Made up: floats uniform in \[0, 1), integers and booleans uniform in {0, 1}.
+    /// `.npz` archives that follow one another on the standard input, which can be read only once in a process.
+    Stdin,
+    /// Made up, as [`RandomSpec`] says.
     Random {
         /// Decides the values, together with the ordinal of the sample and the name of the input.
         seed: u64,
         /// How many samples.
         count: usize,
     },
+}
+
+/// How random samples are made up. Without anything else, floats are uniform in \[0, 1), and integers and booleans uniform
+/// in {0, 1}.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RandomSpec {
+    /// Shapes by input. They say how long the dimensions are that the model leaves open; where the model fixes one, they
+    /// must agree.
+    pub shapes: BTreeMap<String, Vec<usize>>,
+    /// The lowest and the highest value of an input: floats are uniform in low..high, integers in low..=high.
+    pub ranges: BTreeMap<String, [f64; 2]>,
+    /// The same for all inputs that `ranges` does not name.
+    pub range: Option<[f64; 2]>,
 }
 
 /// A source of samples and how to read it.
@@ -47,16 +63,18 @@ pub struct DataSpec {
     pub source: Source,
     /// How images become inputs; for folders of images only. Without one, [`Recipe::default`] holds.
     pub recipe: Option<Recipe>,
+    /// Shapes and ranges; for random samples only.
+    pub random: RandomSpec,
     /// The labels. Without a path they are taken from beside the samples, if there are any: `labels.csv` in a folder,
     /// `<stem>_labels.npy` or `labels.npy` beside an array file.
     pub labels: Option<PathBuf>,
-    /// Use this many samples at most: the first ones in order.
+    /// Use this many samples at most: the first ones in order. A stream is not read further.
     pub limit: Option<usize>,
 }
 
 impl DataSpec {
-    /// All samples of a source, without a recipe.
+    /// All samples of a source, without a recipe or anything else.
     pub fn new(source: Source) -> Self {
-        Self { source, recipe: None, labels: None, limit: None }
+        Self { source, recipe: None, random: RandomSpec::default(), labels: None, limit: None }
     }
 }

@@ -179,6 +179,19 @@ fn folders_with_a_folder_for_each_input() {
 }
 
 #[test]
+fn folders_of_inputs_whose_names_have_slashes() {
+    let folder = Folder::new();
+    for i in 0..2_i64 {
+        folder.put(&format!("net/a:0/{i}.npy"), &npy_i64(&[1], &[i]));
+        folder.put(&format!("net/a/{i}.npy"), &npy_i64(&[1], &[10 + i]));
+    }
+    let inputs = [input("net/a", DataType::Int64, &[1]), input("/net/a:0", DataType::Float, &[1])];
+    let sample = folder.open(&inputs).unwrap().load(1).unwrap();
+    assert_eq!(sample.inputs[0].1, Value::i64(&[1], vec![11]));
+    assert_eq!(sample.inputs[1].1, Value::f32(&[1], vec![1.0]));
+}
+
+#[test]
 fn values_that_do_not_fit_are_bad_samples() {
     let folder = Folder::new();
     folder.put("a.npy", &npy_i64(&[2, 2], &[1, 2, 1 << 40, 4]));

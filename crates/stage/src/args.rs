@@ -7,6 +7,9 @@ use clap::Args;
 /// The data which is not data.
 pub(crate) const RANDOM: &str = "random";
 
+/// The data which comes from the standard input.
+pub(crate) const STDIN: &str = "-";
+
 /// Arguments of every program. They may stand before and behind a subcommand.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Common options")]
@@ -52,8 +55,11 @@ pub struct CommonArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// Samples: a folder of images or .npy files, an .npz or .npy file, ONNX test data, or `random`
-    #[arg(long, value_name = "PATH|random")]
+    /// Samples: a folder of images or .npy files, an .npz or .npy file, ONNX test data (a folder with
+    /// test_data_set_*/input_*.pb), `random`, or `-`: .npz archives from the standard input, one after the other, as
+    /// numpy.savez(sys.stdout.buffer, x=...) writes them; they are kept in the temporary directory (TMPDIR), on as much disk as
+    /// they are long
+    #[arg(long, value_name = "PATH|random|-")]
     pub data: Option<PathBuf>,
 
     /// How images become inputs (TOML): resize, crop, scale, mean, std, channel order, layout
@@ -75,6 +81,15 @@ pub struct DataArgs {
     /// Seed of random samples (default: 0)
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+
+    /// Shape of an input of random samples, where the model leaves dimensions open: image=1x3x224x224 (may be repeated)
+    #[arg(long, value_name = "NAME=SHAPE")]
+    pub random_shape: Vec<String>,
+
+    /// Range of an input of random samples, or of all without a name: floats from LO to below HI, integers up to HI (default:
+    /// 0:1; may be repeated)
+    #[arg(long, value_name = "[NAME=]LO:HI", allow_hyphen_values = true)]
+    pub random_range: Vec<String>,
 }
 
 /// What runs the model.

@@ -1,24 +1,25 @@
 //! From arguments and configuration to samples.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use shiftwise_artifact::{Fingerprint, Input};
-use shiftwise_dataset::{DataSpec, Dataset, InputSpec, Recipe, Source};
+use shiftwise_dataset::{DataSpec, Dataset, InputSpec, RandomSpec, Recipe, Source};
 use shiftwise_graph::Model;
 
-use crate::args::RANDOM;
-use crate::options::{Flags, Reader};
+use crate::args::{RANDOM, STDIN};
+use crate::options::{ALL, Flags, Reader};
 use crate::{Context, DataArgs, Failure};
 
 /// How many random samples there are where none of `samples` says otherwise.
 const RANDOM_SAMPLES: u64 = 16;
 
 /// Where samples come from: [`DataArgs`] over the configuration file.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// A folder, a file, or `random`.
+    /// A folder, a file, `random`, or `-`, the standard input.
     pub data: Option<PathBuf>,
     /// The recipe's file.
     pub recipe: Option<PathBuf>,
@@ -30,6 +31,10 @@ pub struct DataConfig {
     pub skip_bad_samples: bool,
     /// Seed of random samples.
     pub seed: u64,
+    /// Shapes of inputs of random samples.
+    pub random_shape: BTreeMap<String, Vec<usize>>,
+    /// Ranges of inputs of random samples; under [`ALL`] that of inputs which are not named.
+    pub random_range: BTreeMap<String, [f64; 2]>,
 }
 
 impl DataArgs {
@@ -46,7 +51,9 @@ impl DataArgs {
             .set("samples", number(self.samples))
             .set("labels", path(&self.labels))
             .switch("skip_bad_samples", self.skip_bad_samples, true)
-            .set("seed", number(self.seed));
+            .set("seed", number(self.seed))
+            .set("random_shape", table(&self.random_shape, shape)?)
+            .set("random_range", table(&self.random_range, range)?);
         context.merged(&flags)?.read(Reader::Data)
     }
 
@@ -67,17 +74,21 @@ impl DataConfig {
     pub fn spec(&self) -> Result<DataSpec, Failure> {
         let data = self.data.clone().ok_or_else(|| {
             Failure::usage("find samples: no data is named")
-                .with_help("--data PATH names images or arrays; --data random makes samples up")
+                .with_help("--data PATH names images or arrays, --data - takes them from a pipe, --data random makes samples up")
         })?;
         let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let source = if data.as_os_str() == RANDOM {
             Source::Random { seed: self.seed, count: count(self.samples.unwrap_or(RANDOM_SAMPLES)) }
+        } else if data.as_os_str() == STDIN {
+            Source::Stdin
         } else {
             Source::Path(data)
         };
+        let mut ranges = self.random_range.clone();
+        let random = RandomSpec { shapes: self.random_shape.clone(), range: ranges.remove(ALL), ranges };
         let recipe = self.recipe.as_deref().map(Recipe::from_file).transpose()?;
         let limit = self.samples.map(count);
-        Ok(DataSpec { recipe, labels: self.labels.clone(), limit, ..DataSpec::new(source) })
+        Ok(DataSpec { recipe, random, labels: self.labels.clone(), limit, ..DataSpec::new(source) })
     }
 
     /// Open the samples for a model with these inputs. A limit above the number of samples is reported, not an error.
@@ -92,7 +103,8 @@ impl DataConfig {
         Ok(dataset)
     }
 
-    /// What identifies the recipe and the choice of samples in a configuration: contents, not paths.
+    /// What identifies the recipe and the choice of samples in a configuration: contents, not paths. What random samples are
+    /// made of shows in their hashes.
     ///
     /// # Errors
     /// Where the recipe cannot be read.
@@ -106,6 +118,41 @@ impl DataConfig {
             "seed": random.then_some(self.seed),
         }))
     }
+}
+
+/// A table from a repeatable argument; nothing where it was not given.
+fn table(
+    arguments: &[String],
+    parse: impl Fn(&str) -> Result<(String, toml::Value), Failure>,
+) -> Result<Option<toml::Table>, Failure> {
+    let table: toml::Table = arguments.iter().map(|a| parse(a)).collect::<Result<_, _>>()?;
+    Ok((!table.is_empty()).then_some(table))
+}
+
+/// `NAME=1x3x224x224`; commas will do, too. Names may have `=` in them.
+fn shape(argument: &str) -> Result<(String, toml::Value), Failure> {
+    let fail = || {
+        Failure::usage(format!("read --random-shape {argument:?}"))
+            .with_help("write it as --random-shape NAME=1x3x224x224")
+    };
+    let (name, dims) = argument.rsplit_once('=').ok_or_else(fail)?;
+    let dims = dims.split(['x', ',']).filter(|d| !dims.is_empty() || !d.is_empty());
+    let dims: Vec<toml::Value> = dims
+        .map(|d| Ok(i64::from(d.trim().parse::<u32>().map_err(|_| fail())?).into()))
+        .collect::<Result<_, Failure>>()?;
+    Ok((name.to_owned(), dims.into()))
+}
+
+/// `NAME=LO:HI`, or `LO:HI` for all inputs.
+fn range(argument: &str) -> Result<(String, toml::Value), Failure> {
+    let (name, bounds) = argument.rsplit_once('=').unwrap_or((ALL, argument));
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|n| n.is_finite());
+    let (low, high) = bounds.split_once(':').unzip();
+    let (Some(low), Some(high)) = (low.and_then(number), high.and_then(number)) else {
+        return Err(Failure::usage(format!("read --random-range {argument:?}"))
+            .with_help("write it as --random-range NAME=LO:HI, or as LO:HI for all inputs"));
+    };
+    Ok((name.to_owned(), vec![toml::Value::Float(low), toml::Value::Float(high)].into()))
 }
 
 /// The samples as an input of an artifact: names and contents of all of them, in order.

@@ -149,6 +149,31 @@ fn samples_come_from_arguments_over_configuration() {
 }
 
 #[test]
+fn random_samples_are_described_by_arguments_over_configuration() {
+    let args = |shapes: &[&str], ranges: &[&str]| DataArgs {
+        data: Some("random".into()),
+        random_shape: shapes.iter().map(|s| (*s).to_owned()).collect(),
+        random_range: ranges.iter().map(|s| (*s).to_owned()).collect(),
+        ..DataArgs::default()
+    };
+    let context = context(&[]);
+    let config = args(&["x=1x3x8", "a=b=4", "s="], &["-1:1", "x=0:2.5e1"]).resolve(&context).unwrap();
+    let spec = config.spec().unwrap().random;
+    assert_eq!((&spec.shapes["x"], &spec.shapes["a=b"]), (&vec![1, 3, 8], &vec![4]));
+    assert!(spec.shapes["s"].is_empty());
+    assert_eq!((spec.range, spec.ranges.len(), spec.ranges["x"]), (Some([-1.0, 1.0]), 1, [0.0, 25.0]));
+    // Other random samples are told by their hashes.
+    assert_eq!(config.config().unwrap(), args(&[], &[]).resolve(&context).unwrap().config().unwrap());
+    for (shape, range) in
+        [("x", "0:1"), ("x=1xx", "0:1"), ("x=-1", "0:1"), ("x=1", "0"), ("x=1", "x=a:b"), ("x=1", "0:inf")]
+    {
+        let failure = args(&[shape], &[range]).resolve(&context).unwrap_err();
+        assert_eq!(failure.status, ExitStatus::Usage, "{shape} {range}");
+        assert!(failure.help.iter().any(|h| h.contains("NAME=")), "{shape} {range}");
+    }
+}
+
+#[test]
 fn engines_are_chosen_by_name() {
     let open = |set: &[&str]| EngineArgs::default().open(&context(set), &[]);
     let named = |name: &str| EngineArgs { engine: Some(name.into()), ..EngineArgs::default() };

@@ -15,7 +15,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("extra_op_types_to_quantize", "extra_op_types_to_quantize"),
     ("subgraphs_to_exclude", "subgraphs_to_exclude"),
     ("specific_tensor_precision", "specific_tensor_precision"),
-    ("random_data_reader_input_shape", "random_data_reader_input_shape"),
+    ("random_data_reader_input_shape", "random_shape"),
     ("per_channel", "per_channel"),
     ("reduce_range", "reduce_range"),
     ("activation_type", "activation_type"),
@@ -104,8 +104,8 @@ const FOREIGN: &[(&str, &str)] = &[
     ("SaveAndRestore", "save_and_restore"),
     ("TensorsRangeFile", "tensors_range_file"),
     ("UseRandomData", "use_random_data"),
-    ("RandomDataReaderInputShape", "random_data_reader_input_shape"),
-    ("RandomDataReaderInputDataRange", "random_data_reader_input_data_range"),
+    ("RandomDataReaderInputShape", "random_shape"),
+    ("RandomDataReaderInputDataRange", "random_range"),
     ("Int16Scale", "int16_scale"),
     ("ActivationScaled", "activation_scaled"),
     ("WeightScaled", "weight_scaled"),
@@ -306,6 +306,10 @@ fn values_are_brought_into_their_canonical_form() {
         ("op_types_to_quantize=Conv, Gemm", r#"["Conv", "Gemm"]"#),
         (r#"nodes_to_exclude=["a,b"]"#, r#"["a,b"]"#),
         ("data=123", r#""123""#),
+        ("data=-", r#""-""#),
+        ("RandomDataReaderInputShape={ x = [1, 3, 8] }", "{ x = [1, 3, 8] }"),
+        ("RandomDataReaderInputDataRange={ x = [-1, 0.5] }", "{ x = [-1.0, 0.5] }"),
+        ("random_range=[0, 255]", r#"{ "*" = [0.0, 255.0] }"#),
     ];
     for (set, wanted) in sets {
         let name = find(set.split('=').next().unwrap()).unwrap().name;
@@ -323,6 +327,19 @@ fn a_fixed_value_may_be_given_and_changes_nothing() {
 }
 
 #[test]
+fn ranges_are_pairs_of_numbers() {
+    let set = layers("random_range = { x = [0, 1], ids = [0, 5] }", &["random_range.ids=[0, 9]"]).unwrap();
+    let ranges = value(&set, &Flags::new(), "random_range").unwrap();
+    assert_eq!((&ranges["x"], &ranges["ids"]), (&vec![0.0, 1.0].into(), &vec![0.0, 9.0].into()));
+    insta::assert_snapshot!(refused("random_range = { x = [1] }", &[]), @"
+    error: failed to read option `random_range` (run.toml:1): it needs a lower and an upper number, like [0, 1], or a table of such, like { name = [0, 1] }, not the list [1]
+    ");
+    insta::assert_snapshot!(refused("random_range = [0, 'a']", &[]), @r#"
+    error: failed to read option `random_range` (run.toml:1): it needs a lower and an upper number, like [0, 1], or a table of such, like { name = [0, 1] }, not the list [0, "a"]
+    "#);
+}
+
+#[test]
 fn a_stage_reads_its_own_options_only() {
     let merged = layers("max_loop_num = 3\nsamples = 7", &[]).unwrap().merge(&Flags::new()).unwrap();
     let quantize = merged.of(Reader::Stage(Stage::Quantize));
@@ -337,7 +354,10 @@ fn paths_in_a_file_are_relative_to_it() {
     let path = |name| value(&set, &Flags::new(), name).unwrap().as_str().unwrap().to_owned();
     assert!(path("data").ends_with("/images") && path("data").starts_with('/'), "{}", path("data"));
     assert_eq!((path("recipe").as_str(), path("labels").as_str()), ("/r.toml", "l.csv"));
-    assert_eq!(value(&layers("data = 'random'", &[]).unwrap(), &Flags::new(), "data"), Some("random".into()));
+    for word in ["random", "-"] {
+        let set = layers(&format!("data = '{word}'"), &[]).unwrap();
+        assert_eq!(value(&set, &Flags::new(), "data"), Some(word.into()));
+    }
 }
 
 #[test]

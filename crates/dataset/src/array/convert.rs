@@ -60,7 +60,7 @@ struct Numbers<'a> {
 
 impl Numbers<'_> {
     fn to<T: Target>(&self) -> Result<Vec<T>, String> {
-        if matches!(self.element, Element::F16 | Element::F32 | Element::F64) && !T::FLOAT {
+        if matches!(self.element, Element::F16 | Element::Bf16 | Element::F32 | Element::F64) && !T::FLOAT {
             return Err(format!(
                 "the array is {}, the input takes {}; save it as integers",
                 self.element.name(),
@@ -78,6 +78,7 @@ impl Numbers<'_> {
             Element::U32 => self.each(|b| Number::Integer(u32::from_le_bytes(b).into())),
             Element::U64 => self.each(|b| Number::Integer(u64::from_le_bytes(b).into())),
             Element::F16 => self.each(|b| Number::Float(f16::from_le_bytes(b).into())),
+            Element::Bf16 => self.each(|b| Number::Float(bf16::from_le_bytes(b).into())),
             Element::F32 => self.each(|b| Number::Float(f32::from_le_bytes(b).into())),
             Element::F64 => self.each(|b| Number::Float(f64::from_le_bytes(b))),
         }

@@ -30,11 +30,7 @@ impl Array {
         let mut text = vec![0; to - from];
         read_at(&file, &mut text, start + from as u64).map_err(say)?;
         let header = header::parse(&text)?;
-        let bytes = header
-            .shape
-            .iter()
-            .try_fold(header.element.size(), |n, d| n.checked_mul(*d))
-            .ok_or_else(|| format!("an array of shape {:?} is too large", header.shape))?;
+        let bytes = header.bytes()?;
         let there = length - to as u64;
         if (bytes as u64) > there {
             return Err(format!(
@@ -42,6 +38,12 @@ impl Array {
             ));
         }
         Ok(Self { file, offset: start + to as u64, header, bytes })
+    }
+
+    /// The array whose first element is, or will be, at `offset`.
+    pub(super) fn at(file: Arc<File>, offset: u64, header: Header) -> Result<Self, String> {
+        let bytes = header.bytes()?;
+        Ok(Self { file, offset, header, bytes })
     }
 
     /// Opens an array which is a whole file.

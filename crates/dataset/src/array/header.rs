@@ -1,6 +1,6 @@
 //! The header of NPY files: a magic number, a version, a length, and a Python dictionary with three keys.
 
-/// An element type of NumPy that can be read.
+/// An element type that can be read: those of NumPy, and bfloat16, which only ONNX has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub(crate) enum Element {
@@ -14,6 +14,7 @@ pub(crate) enum Element {
     U32,
     U64,
     F16,
+    Bf16,
     F32,
     F64,
 }
@@ -23,13 +24,13 @@ impl Element {
     pub(crate) fn size(self) -> usize {
         match self {
             Self::Bool | Self::I8 | Self::U8 => 1,
-            Self::I16 | Self::U16 | Self::F16 => 2,
+            Self::I16 | Self::U16 | Self::F16 | Self::Bf16 => 2,
             Self::I32 | Self::U32 | Self::F32 => 4,
             Self::I64 | Self::U64 | Self::F64 => 8,
         }
     }
 
-    /// The name that NumPy gives it.
+    /// The name that NumPy gives it, or would give it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bool => "bool",
@@ -42,6 +43,7 @@ impl Element {
             Self::U32 => "uint32",
             Self::U64 => "uint64",
             Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
             Self::F32 => "float32",
             Self::F64 => "float64",
         }
@@ -56,6 +58,15 @@ pub(crate) struct Header {
     /// The first index changes fastest.
     pub(crate) fortran: bool,
     pub(crate) shape: Vec<usize>,
+}
+
+impl Header {
+    /// Length of all elements.
+    pub(crate) fn bytes(&self) -> Result<usize, String> {
+        let size = self.element.size();
+        let bytes = self.shape.iter().try_fold(size, |n, d| n.checked_mul(*d));
+        bytes.ok_or_else(|| format!("an array of shape {:?} is too large", self.shape))
+    }
 }
 
 /// Bytes before the dictionary can be read: magic, version, length.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use shiftwise_artifact::Fingerprint;
 use walkdir::{DirEntry, WalkDir};
 
+use super::onnx;
 use crate::image::EXTENSIONS;
 use crate::{DataError, Result};
 
@@ -23,6 +24,8 @@ pub(super) struct Found {
 pub(super) struct Contents {
     pub(super) images: Vec<Found>,
     pub(super) arrays: Vec<Found>,
+    /// Inputs of ONNX test data.
+    pub(super) tensors: Vec<Found>,
     /// How many other files there are of each extension.
     others: BTreeMap<String, usize>,
 }
@@ -40,22 +43,22 @@ impl Contents {
             if !entry.file_type().is_file() {
                 continue;
             }
+            let relative = entry.path().strip_prefix(dir).unwrap_or(entry.path());
+            let parts: Option<Vec<&str>> = relative.iter().map(|part| part.to_str()).collect();
+            let id = parts.map(|parts| parts.join("/"));
             let extension = entry.path().extension().unwrap_or_default().to_string_lossy().to_lowercase();
             let kind = match extension.as_str() {
                 "npy" => &mut contents.arrays,
+                "pb" if id.as_deref().and_then(onnx::input_number).is_some() => &mut contents.tensors,
                 image if EXTENSIONS.contains(&image) => &mut contents.images,
                 _ => {
                     *contents.others.entry(extension).or_default() += 1;
                     continue;
                 }
             };
-            let relative = entry.path().strip_prefix(dir).unwrap_or(entry.path());
-            let parts: Option<Vec<&str>> = relative.iter().map(|part| part.to_str()).collect();
-            let id = parts
-                .ok_or_else(|| {
-                    DataError::source(dir, format!("the name of {} is not valid Unicode", relative.display()))
-                })?
-                .join("/");
+            let id = id.ok_or_else(|| {
+                DataError::source(dir, format!("the name of {} is not valid Unicode", relative.display()))
+            })?;
             kind.push(Found { id, path: entry.into_path() });
         }
         contents.images.sort_by(|a, b| a.id.cmp(&b.id));

@@ -1,6 +1,6 @@
 //! A folder of `.npy` files, one sample a file; a folder for each input where there are several.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -24,43 +24,50 @@ pub(super) fn open(
     files: Vec<Found>,
     inputs: &[InputSpec],
 ) -> Result<(Vec<String>, Box<dyn Samples>)> {
-    let known: BTreeSet<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
-    let folders: BTreeSet<&str> =
-        files.iter().filter_map(|f| f.id.split_once('/')).map(|(top, _)| top).collect();
-    let by_input = folders.iter().any(|f| known.contains(f));
+    // Names of inputs may have slashes; then their folders are nested.
+    let folder = |input: &InputSpec| format!("{}/", input.name.trim_matches('/'));
+    let of = |file: &Found| inputs.iter().position(|input| file.id.starts_with(&folder(input)));
+    let by_input = files.iter().any(|f| of(f).is_some());
     if inputs.len() == 1 && !by_input {
         let ids = files.iter().map(|f| f.id.clone()).collect();
         let samples = files.into_iter().map(|f| vec![f.path]).collect();
         return Ok((ids, Box::new(Files { inputs: inputs.to_vec(), samples })));
     }
-    let loose = files.iter().any(|f| !f.id.contains('/'));
-    if loose || folders != known {
-        let mut found: Vec<String> = folders.iter().map(|f| format!("{f}/")).collect();
-        if loose {
-            found.push("files outside of such folders".to_owned());
+    let mut parts: Vec<BTreeMap<String, PathBuf>> = vec![BTreeMap::new(); inputs.len()];
+    let mut strange = BTreeSet::new();
+    for file in files {
+        if let Some(input) = of(&file) {
+            let rest = file.id[folder(&inputs[input]).len()..].to_owned();
+            parts[input].insert(rest, file.path);
+        } else {
+            let top = file.id.split_once('/').map(|(top, _)| format!("{top}/"));
+            strange.insert(top.unwrap_or_else(|| "files outside of such folders".to_owned()));
         }
+    }
+    if !strange.is_empty() || parts.iter().any(BTreeMap::is_empty) {
+        let there = inputs.iter().zip(&parts).filter(|(_, part)| !part.is_empty());
+        let mut found: Vec<String> = there.map(|(input, _)| folder(input)).collect();
+        found.extend(strange);
         return Err(DataError::Inputs {
             path: dir.to_owned(),
             found,
             inputs: inputs.iter().map(|i| i.name.clone()).collect(),
         });
     }
-    let there: BTreeSet<&str> = files.iter().map(|f| f.id.as_str()).collect();
-    let ids: BTreeSet<&str> =
-        files.iter().filter_map(|f| f.id.split_once('/')).map(|(_, rest)| rest).collect();
+    let ids: BTreeSet<String> = parts.iter().flat_map(|part| part.keys().cloned()).collect();
     let mut samples = Vec::new();
     for id in &ids {
         let mut sample = Vec::new();
-        for input in inputs {
-            let path = dir.join(&input.name).join(id);
-            if !there.contains(format!("{}/{id}", input.name).as_str()) {
-                return Err(DataError::Partner { path, input: input.name.clone(), sample: (*id).to_owned() });
-            }
+        for (input, part) in inputs.iter().zip(&mut parts) {
+            let Some(path) = part.remove(id) else {
+                let path = dir.join(folder(input)).join(id);
+                return Err(DataError::Partner { path, input: input.name.clone(), sample: id.clone() });
+            };
             sample.push(path);
         }
         samples.push(sample);
     }
-    Ok((ids.into_iter().map(str::to_owned).collect(), Box::new(Files { inputs: inputs.to_vec(), samples })))
+    Ok((ids.into_iter().collect(), Box::new(Files { inputs: inputs.to_vec(), samples })))
 }
 
 impl Samples for Files {

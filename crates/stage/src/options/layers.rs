@@ -11,6 +11,7 @@ use super::preset::{DEFAULT_PRESET, preset};
 use super::row::{Reader, Row, Status, ValueType};
 use super::value::{canonical, from_bare, parse_bare};
 use crate::Failure;
+use crate::args::{RANDOM, STDIN};
 
 /// Options that flags of a program set, under their canonical names.
 #[derive(Debug, Clone, Default)]
@@ -194,7 +195,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 /// Paths in a file are relative to the file, so that it works from everywhere.
 fn beside(row: &Row, value: Value, file: &Path) -> Value {
     match value {
-        Value::String(text) if row.ty == ValueType::Path && text != crate::args::RANDOM => {
+        Value::String(text) if row.ty == ValueType::Path && ![RANDOM, STDIN].contains(&text.as_str()) => {
             let path: PathBuf = file.parent().unwrap_or(Path::new("")).join(text);
             path.display().to_string().into()
         }

@@ -15,7 +15,7 @@ mod value;
 pub use layers::{Flags, Layers, Merged};
 pub use lookup::{find, nearest_options};
 pub use preset::{DEFAULT_PRESET, preset};
-pub use row::{Choice, Reader, Row, Stage, Status, ValueType};
+pub use row::{ALL, Choice, Reader, Row, Stage, Status, ValueType};
 pub use table::rows;
 
 /// For the tests of a stage: its configuration structure must have exactly the fields that the table says `reader` reads, and must

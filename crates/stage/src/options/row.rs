@@ -52,6 +52,9 @@ pub struct Choice {
     pub implemented: bool,
 }
 
+/// The name under which a table of [`ValueType::Ranges`] has what holds for all other names.
+pub const ALL: &str = "*";
+
 /// What values an option has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueType {
@@ -69,10 +72,14 @@ pub enum ValueType {
     Choice(&'static [Choice]),
     /// A list of texts.
     Texts,
+    /// A list of finite numbers.
+    Floats,
     /// A table of name → integer.
     Ints,
     /// A table of name → list of integers.
     Shapes,
+    /// A table of name → two numbers, or two numbers for [`ALL`] names.
+    Ranges,
     /// Anything; only for options that are not implemented.
     Any,
 }
@@ -92,8 +99,12 @@ impl ValueType {
                 names.collect::<Vec<_>>().join(" or ")
             }
             Self::Texts => "a list of texts".into(),
+            Self::Floats => "a list of numbers".into(),
             Self::Ints => "a table of integers, like { name = 1 }".into(),
             Self::Shapes => "a table of lists of integers, like { name = [1, 3, 224, 224] }".into(),
+            Self::Ranges => {
+                "a lower and an upper number, like [0, 1], or a table of such, like { name = [0, 1] }".into()
+            }
             Self::Any => "a value".into(),
         }
     }
@@ -171,12 +182,20 @@ pub(super) const fn texts(name: &'static str, doc: &'static str) -> Row {
     Row::new(name, ValueType::Texts, doc)
 }
 
+pub(super) const fn floats(name: &'static str, doc: &'static str) -> Row {
+    Row::new(name, ValueType::Floats, doc)
+}
+
 pub(super) const fn ints(name: &'static str, doc: &'static str) -> Row {
     Row::new(name, ValueType::Ints, doc)
 }
 
 pub(super) const fn shapes(name: &'static str, doc: &'static str) -> Row {
     Row::new(name, ValueType::Shapes, doc)
+}
+
+pub(super) const fn ranges(name: &'static str, doc: &'static str) -> Row {
+    Row::new(name, ValueType::Ranges, doc)
 }
 
 pub(super) const fn any(name: &'static str, doc: &'static str) -> Row {

@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use super::lookup::{nearest, normalized};
-use super::row::{Choice, Row, ValueType};
+use super::row::{ALL, Choice, Row, ValueType};
 
 /// A value as the option needs it, or what is wrong with it and what to do.
 pub(crate) struct Wrong {
@@ -55,6 +55,11 @@ pub(crate) fn from_bare(ty: ValueType, value: Value) -> Value {
             .map(Value::from)
             .collect::<Vec<_>>()
             .into(),
+        (ValueType::Floats, Value::Float(_) | Value::Integer(_)) => Value::Array(vec![value]),
+        (ValueType::Floats, Value::String(text)) => {
+            let numbers: Result<Vec<f64>, _> = text.split(',').map(|t| t.trim().parse()).collect();
+            numbers.map_or(value, |n| n.into_iter().map(Value::Float).collect::<Vec<_>>().into())
+        }
         // Names that look like something else.
         (ValueType::Text | ValueType::Path | ValueType::Choice(_), Value::Integer(_) | Value::Float(_)) => {
             Value::String(value.to_string())
@@ -78,6 +83,14 @@ pub(crate) fn canonical(row: &Row, value: Value) -> Result<Value, Wrong> {
             Some(item) => wrong(item),
             None => Ok(Value::Array(items)),
         },
+        (ValueType::Floats, Value::Array(items)) => {
+            let number = |v: &Value| v.as_float().or_else(|| v.as_integer().map(|n| n as f64));
+            let numbers = items.iter().map(|v| number(v).filter(|n| n.is_finite()).ok_or(v));
+            match numbers.collect::<Result<Vec<f64>, &Value>>() {
+                Ok(numbers) => Ok(Value::Array(numbers.into_iter().map(Value::Float).collect())),
+                Err(item) => wrong(item),
+            }
+        }
         (ValueType::Ints, Value::Table(table)) => {
             match table.values().find(|item| !matches!(item, Value::Integer(n) if *n >= 1)) {
                 Some(item) => wrong(item),
@@ -93,8 +106,28 @@ pub(crate) fn canonical(row: &Row, value: Value) -> Result<Value, Wrong> {
                 None => Ok(Value::Table(table)),
             }
         }
+        (ValueType::Ranges, Value::Array(items)) => match range(&items) {
+            Some(range) => Ok(Value::Table(Table::from_iter([(ALL.to_owned(), range)]))),
+            None => wrong(&Value::Array(items)),
+        },
+        (ValueType::Ranges, Value::Table(table)) => {
+            let mut ranges = Table::new();
+            for (name, item) in table {
+                let Some(range) = item.as_array().and_then(|items| range(items)) else { return wrong(&item) };
+                ranges.insert(name, range);
+            }
+            Ok(Value::Table(ranges))
+        }
         (_, value) => wrong(&value),
     }
+}
+
+/// Two finite numbers.
+fn range(items: &[Value]) -> Option<Value> {
+    let number =
+        |v: &Value| v.as_float().or_else(|| v.as_integer().map(|n| n as f64)).filter(|n| n.is_finite());
+    let [low, high] = items else { return None };
+    Some(Value::Array(vec![number(low)?.into(), number(high)?.into()]))
 }
 
 fn choose(row: &Row, choices: &'static [Choice], text: &str) -> Result<Value, Wrong> {

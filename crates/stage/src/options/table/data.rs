@@ -1,7 +1,9 @@
 //! Samples, statistics, engines, and the run itself.
 
-use super::{CALIBRATE, DATA, ENGINE, EVALUATE, RUN};
-use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, path, text, texts, yes};
+use super::{CALIBRATE, DATA, ENGINE, EVALUATE, QUANTIZE, RUN};
+use crate::options::row::{
+    Choice, Row, any, bool, choice, float, floats, int, no, path, ranges, shapes, text, texts, yes,
+};
 
 #[rustfmt::skip]
 const PRESETS: &[Choice] = &[
@@ -29,19 +31,24 @@ const PRESETS: &[Choice] = &[
 
 const ENGINES: &[Choice] = &[yes("auto", &[]), yes("embedded", &[]), yes("ort", &["onnxruntime"])];
 
+const METRICS: &[Choice] = &[yes("mae", &[]), yes("mse", &[])];
+
 const FIDELITIES: &[Choice] = &[yes("fake-quant", &[]), yes("deploy", &[])];
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
     choice("preset", PRESETS, "values for all options, which everything else overrides").read_by(RUN),
     int("threads", 1, "how many threads work; all cores by default").aka(&["calib_worker_num", "num_workers"]).read_by(RUN),
-    path("data", "samples: a folder of images or .npy files, an .npz or .npy file, ONNX test data, or random").aka(&["calibration_data_path"]).read_by(DATA),
+    path("data", "samples: a folder of images or .npy files, an .npz or .npy file, ONNX test data, random, or - for .npz archives from the standard input").aka(&["calibration_data_path"]).read_by(DATA),
     path("recipe", "how images become inputs (TOML)").read_by(DATA),
     int("samples", 1, "use this many samples").aka(&["calib_data_size"]).read_by(DATA),
     path("labels", "classes of the samples (CSV with the columns file,label)").read_by(DATA),
     bool("collect_all", "collect statistics of every float tensor").read_by(CALIBRATE),
+    int("batch_size", 1, "how many samples a thread runs at a time, node by node; results do not depend on it").aka(&["calib_batch_size"]).read_by(CALIBRATE),
     bool("skip_bad_samples", "leave out samples that cannot be read, and report them").read_by(DATA),
     int("seed", 0, "seed of random samples").read_by(DATA),
+    shapes("random_shape", "shapes of inputs of random samples, like { input = [1, 3, 224, 224] }").aka(&["random_data_reader_input_shape"]).read_by(DATA),
+    ranges("random_range", "ranges of inputs of random samples, like { input = [-1, 1] }, or [-1, 1] for all").aka(&["random_data_reader_input_data_range"]).read_by(DATA),
     choice("engine", ENGINES, "what runs the model").read_by(ENGINE),
     path("ort_lib", "the library of ONNX Runtime").read_by(ENGINE),
     texts("provider", "execution providers of ONNX Runtime, the first that can run a node does").aka(&["providers", "execution_providers"]).read_by(ENGINE),
@@ -56,23 +63,21 @@ pub(super) const ROWS: &[Row] = &[
     any("model_output", "the output").elsewhere("use -o"),
     any("calibration_data_reader", "an object of Python").elsewhere("use data and recipe"),
     bool("use_random_data", "calibrate on random samples").elsewhere("set data = \"random\""),
-    any("random_data_reader_input_shape", "shapes of random samples").elsewhere("use fix_dim or fix_shapes, then data = \"random\""),
-    any("random_data_reader_input_data_range", "ranges of random samples"),
     bool("calib_optimize_mem", "keep activations on disk").fixed("true"),
     float("calib_moving_average_constant", "weight of the newest sample in moving averages"),
-    bool("calib_moving_average", "average the ranges of samples").fixed("false"),
-    bool("calib_tensor_range_symmetric", "make ranges symmetric around zero").fixed("true"),
+    bool("calib_moving_average", "average the extremes of samples (minmax, nonoverflow)").read_by(QUANTIZE),
+    bool("calib_tensor_range_symmetric", "make ranges symmetric around zero").read_by(QUANTIZE),
     texts("calib_passthrough_op_types", "operators whose output takes the range of their input"),
     bool("save_tensor_hist_fig", "draw histograms").elsewhere("the evaluation report has them"),
     any("save_and_restore", "keep calibration results").elsewhere("statistics are always kept, in the output of shiftwise-calibrate"),
     any("tensors_range_file", "keep calibration results").elsewhere("statistics are always kept, in the output of shiftwise-calibrate"),
-    float("percentile", "percentile of calibration"),
-    int("num_bins", 0, "bins of histograms").elsewhere("histograms have a fixed resolution of 2^-10 of a value"),
-    int("num_quantized_bins", 1, "bins of the quantized distribution of entropy calibration"),
+    float("percentile", "the part of the values that a range holds, in percent").read_by(QUANTIZE),
+    int("num_bins", 2, "bins of entropy calibration").read_by(QUANTIZE),
+    int("num_quantized_bins", 2, "bins of the quantized distribution of entropy calibration").read_by(QUANTIZE),
     any("scenario", "scenario of distribution calibration"),
-    any("lwp_metric", "metric of layer-wise percentile calibration"),
-    any("percentile_candidates", "candidates of layer-wise percentile calibration"),
-    bool("lwp_use_histogram", "use histograms in layer-wise percentile calibration"),
+    choice("lwp_metric", METRICS, "which error decides between the candidates of layer-wise percentile calibration").read_by(QUANTIZE),
+    floats("percentile_candidates", "candidates of layer-wise percentile calibration, in percent").read_by(QUANTIZE),
+    bool("lwp_use_histogram", "use histograms in layer-wise percentile calibration").fixed("true"),
 
     bool("debug_mode", "log more").elsewhere("use -v, or -vv"),
     bool("print_summary", "print a summary").fixed("true"),
