@@ -138,6 +138,32 @@ pub enum Error {
         /// What it belongs to, and what was expected.
         reason: String,
     },
+    /// Two shards of the same samples.
+    #[error("use {}: it has samples {samples}, and so has {}; leave one of them out", path.display(), other.display())]
+    Doubled {
+        /// A shard.
+        path: PathBuf,
+        /// The shard with the same samples.
+        other: PathBuf,
+        /// The samples, `first..end`.
+        samples: String,
+    },
+    /// Two shards that have some samples in common: those of one were cut differently.
+    #[error(
+        "use {}: its samples {samples} overlap those of {}, {others}; collect both with the same number of shards",
+        path.display(),
+        other.display()
+    )]
+    Overlapping {
+        /// A shard.
+        path: PathBuf,
+        /// Its samples, `first..end`.
+        samples: String,
+        /// The other shard.
+        other: PathBuf,
+        /// The samples of that, `first..end`.
+        others: String,
+    },
     /// Samples that have not been seen yet, or shards that are missing.
     #[error("complete {}: {reason}", path.display())]
     Incomplete {
@@ -191,6 +217,8 @@ impl Error {
             | Self::Differs { .. }
             | Self::Damaged { .. }
             | Self::Foreign { .. }
+            | Self::Doubled { .. }
+            | Self::Overlapping { .. }
             | Self::Incomplete { .. } => ExitClass::Mismatch,
         }
     }
