@@ -7,7 +7,7 @@ use shiftwise_kernels::stats::{ChannelStats, channel_stats};
 use shiftwise_stage::Failure;
 
 /// Elements of a tensor from which on a table in front of the histogram pays for its flush.
-const LARGE: usize = 1 << 15;
+const LARGE: usize = 1 << 11;
 
 /// Counts the values of a tensor, and adds its extremes and sums. `front` is empty before and after.
 ///
@@ -63,7 +63,7 @@ pub fn observe(
         sample.sum_sq += seen.sum_sq;
     };
     if large {
-        front.observe(values, plane, bins, add);
+        front.observe(values, plane, add);
     } else {
         histogram::accumulate(values, bins);
         values.chunks(plane).for_each(|plane| add(plane, channel_stats(plane)));
@@ -72,7 +72,7 @@ pub fn observe(
         samples.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), s| (lo.min(s.min), hi.max(s.max)));
     let range = (min <= max).then_some((min, max));
     if large {
-        front.flush(bins, range.unwrap_or((0.0, 0.0)), nans + infinities > 0);
+        front.flush(bins, range.unwrap_or((0.0, 0.0)));
     }
     let sample = TensorSample {
         elements: values.len() as u64,

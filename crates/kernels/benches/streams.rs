@@ -92,55 +92,31 @@ fn observe_planes(bencher: Bencher<'_, '_>, len: usize) {
     });
 }
 
-const PLANES: [usize; 4] = [196, 784, 3136, 12_544];
+const PLANES: [usize; 5] = [49, 196, 784, 3136, 12_544];
 
-/// As above by way of a table in front, in two passes.
-#[divan::bench(args = PLANES)]
-fn observe_apart(bencher: Bencher<'_, '_>, plane: usize) {
-    let values = relu(PLANES[3] * 32);
-    let (mut bins, mut front) = (vec![0; BINS], Front::default());
-    bencher.counter(ItemsCount::new(values.len())).bench_local(|| {
-        for plane in values.chunks(plane) {
-            front.accumulate(plane, &mut bins);
-            black_box(channel_stats(plane));
-        }
-    });
-}
-
-/// As above, in one pass.
+/// As above in one pass, by way of a table in front.
 #[divan::bench(args = PLANES)]
 fn observe_together(bencher: Bencher<'_, '_>, plane: usize) {
-    let values = relu(PLANES[3] * 32);
+    let values = relu(PLANES[4] * 32);
     let (mut bins, mut front) = (vec![0; BINS], Front::default());
     bencher.counter(ItemsCount::new(values.len())).bench_local(|| {
-        front.observe(&values, plane, &mut bins, |_, stats| {
+        front.observe(&values, plane, |_, stats| {
             black_box(stats);
         });
+        front.flush(&mut bins, (-8.0, 8.0));
     });
 }
 
-/// As above for values without zeros, in two passes.
-#[divan::bench(args = PLANES)]
-fn observe_gaussian_apart(bencher: Bencher<'_, '_>, plane: usize) {
-    let values = gaussian(PLANES[3] * 32);
-    let (mut bins, mut front) = (vec![0; BINS], Front::default());
-    bencher.counter(ItemsCount::new(values.len())).bench_local(|| {
-        for plane in values.chunks(plane) {
-            front.accumulate(plane, &mut bins);
-            black_box(channel_stats(plane));
-        }
-    });
-}
-
-/// As above, in one pass.
+/// As above for values without zeros.
 #[divan::bench(args = PLANES)]
 fn observe_gaussian_together(bencher: Bencher<'_, '_>, plane: usize) {
-    let values = gaussian(PLANES[3] * 32);
+    let values = gaussian(PLANES[4] * 32);
     let (mut bins, mut front) = (vec![0; BINS], Front::default());
     bencher.counter(ItemsCount::new(values.len())).bench_local(|| {
-        front.observe(&values, plane, &mut bins, |_, stats| {
+        front.observe(&values, plane, |_, stats| {
             black_box(stats);
         });
+        front.flush(&mut bins, (-8.0, 8.0));
     });
 }
 

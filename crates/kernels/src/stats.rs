@@ -1,9 +1,10 @@
 //! Exact extrema and sums of one channel.
 //!
 //! The order of additions is part of the definition: element `i` goes to accumulator `i mod 16`, in order, and the
-//! accumulators are added pairwise, halves first. No product is fused with its sum. So every CPU gives the same bits.
+//! accumulators are added pairwise, halves first. Squares of f32 values are exact in f64, so it makes no difference whether
+//! a square is fused with its sum. So every CPU gives the same bits.
 
-pub(crate) const LANES: usize = 16;
+const LANES: usize = 16;
 
 /// What calibration keeps of one channel of one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,7 +42,7 @@ fn finite_stats(values: &[f32]) -> ChannelStats {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         // SAFETY: `current` gives `Avx512` only after the CPU reported the features that the function is built for.
-        crate::isa::Isa::Avx512 => unsafe { x86::sum_avx512(chunks) },
+        crate::isa::Isa::Avx512 => return unsafe { x86::stats_avx512(values) },
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         // SAFETY: as above, for `Avx2`.
@@ -62,16 +63,20 @@ fn sum_each(chunks: &[[f32; LANES]]) -> Lanes {
 /// The same sums with vector instructions: what the compiler makes of the loop above is three times slower.
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86 {
-    use super::{LANES, Lanes};
+    use super::{ChannelStats, LANES, Lanes};
     use std::arch::x86_64::{
-        __m512, __m512d, _mm256_add_pd, _mm256_castps256_ps128, _mm256_cvtps_pd, _mm256_extractf128_ps,
-        _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_pd, _mm256_set1_ps, _mm256_setzero_pd,
-        _mm256_storeu_pd, _mm256_storeu_ps, _mm512_add_pd, _mm512_castps512_ps256, _mm512_cvtps_pd,
-        _mm512_extractf32x8_ps, _mm512_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_pd, _mm512_set1_ps,
-        _mm512_setzero_pd, _mm512_storeu_pd, _mm512_storeu_ps,
+        __m512, __m512d, _MM_FROUND_CUR_DIRECTION, _mm_add_pd, _mm_add_sd, _mm_cvtsd_f64, _mm_cvtss_f32,
+        _mm_max_ps, _mm_max_ss, _mm_min_ps, _mm_min_ss, _mm_movehdup_ps, _mm_movehl_ps, _mm_unpackhi_pd,
+        _mm256_add_pd, _mm256_castpd256_pd128, _mm256_castps256_ps128, _mm256_cvtps_pd,
+        _mm256_extractf128_pd, _mm256_extractf128_ps, _mm256_fmadd_pd, _mm256_loadu_ps, _mm256_max_ps,
+        _mm256_min_ps, _mm256_set1_ps, _mm256_setzero_pd, _mm256_storeu_pd, _mm256_storeu_ps, _mm512_add_pd,
+        _mm512_castpd512_pd256, _mm512_castps512_ps256, _mm512_cvt_roundps_pd, _mm512_extractf32x8_ps,
+        _mm512_extractf64x4_pd, _mm512_fmadd_pd, _mm512_mask_max_ps, _mm512_mask_min_ps, _mm512_max_ps,
+        _mm512_min_ps, _mm512_set1_ps, _mm512_setzero_pd,
     };
 
     /// Sixteen lanes of extrema and sums.
+    #[derive(Clone)]
     pub(crate) struct Sums512 {
         min: __m512,
         max: __m512,
@@ -96,41 +101,76 @@ pub(crate) mod x86 {
         pub(crate) fn add(&mut self, v: __m512) {
             self.min = _mm512_min_ps(v, self.min);
             self.max = _mm512_max_ps(v, self.max);
-            let halves = [_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v)];
-            for (i, half) in halves.into_iter().enumerate() {
-                let d = _mm512_cvtps_pd(half);
-                self.sum[i] = _mm512_add_pd(self.sum[i], d);
-                self.sum_sq[i] = _mm512_add_pd(self.sum_sq[i], _mm512_mul_pd(d, d));
-            }
+            self.add_sums(v);
+        }
+
+        /// Adds the first `n` of at most 16 values; the others are zero.
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        pub(crate) fn add_some(&mut self, v: __m512, n: usize) {
+            let mask = ((1_u32 << n.min(16)) - 1) as u16;
+            self.min = _mm512_mask_min_ps(self.min, mask, v, self.min);
+            self.max = _mm512_mask_max_ps(self.max, mask, v, self.max);
+            self.add_sums(v);
         }
 
         #[inline]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-        pub(crate) fn lanes(&self) -> Lanes {
-            let mut lanes = Lanes::new();
-            #[allow(unsafe_code)]
-            // SAFETY: writes 16 floats or 8 doubles into arrays of 16, the doubles at 0 and 8; no alignment is needed.
-            unsafe {
-                _mm512_storeu_ps(lanes.min.as_mut_ptr(), self.min);
-                _mm512_storeu_ps(lanes.max.as_mut_ptr(), self.max);
-                for i in 0..2 {
-                    _mm512_storeu_pd(lanes.sum[8 * i..].as_mut_ptr(), self.sum[i]);
-                    _mm512_storeu_pd(lanes.sum_sq[8 * i..].as_mut_ptr(), self.sum_sq[i]);
-                }
+        fn add_sums(&mut self, v: __m512) {
+            let halves = [_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v)];
+            for (i, half) in halves.into_iter().enumerate() {
+                let d = _mm512_cvt_roundps_pd::<_MM_FROUND_CUR_DIRECTION>(half);
+                self.sum[i] = _mm512_add_pd(self.sum[i], d);
+                self.sum_sq[i] = _mm512_fmadd_pd(d, d, self.sum_sq[i]);
             }
-            lanes
+        }
+
+        /// The statistics of all values that were added, if they are finite.
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        pub(crate) fn finish(&self) -> ChannelStats {
+            // Extrema do not depend on the order, the sums are added halves first.
+            let min = _mm256_min_ps(_mm512_castps512_ps256(self.min), _mm512_extractf32x8_ps::<1>(self.min));
+            let max = _mm256_max_ps(_mm512_castps512_ps256(self.max), _mm512_extractf32x8_ps::<1>(self.max));
+            let min = _mm_min_ps(_mm256_castps256_ps128(min), _mm256_extractf128_ps::<1>(min));
+            let max = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps::<1>(max));
+            let min = _mm_min_ps(min, _mm_movehl_ps(min, min));
+            let max = _mm_max_ps(max, _mm_movehl_ps(max, max));
+            let min = _mm_cvtss_f32(_mm_min_ss(min, _mm_movehdup_ps(min)));
+            let max = _mm_cvtss_f32(_mm_max_ss(max, _mm_movehdup_ps(max)));
+            // Adding zero clears the sign of a zero.
+            ChannelStats {
+                min: min + 0.0,
+                max: max + 0.0,
+                sum: tree_512(self.sum),
+                sum_sq: tree_512(self.sum_sq),
+                nan: 0,
+                inf: 0,
+            }
         }
     }
 
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    pub(super) fn sum_avx512(chunks: &[[f32; LANES]]) -> Lanes {
+    fn tree_512([low, high]: [__m512d; 2]) -> f64 {
+        let eight = _mm512_add_pd(low, high);
+        let four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd::<1>(eight));
+        let two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
+        _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+    }
+
+    /// Statistics of values that are all finite.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub(super) fn stats_avx512(values: &[f32]) -> ChannelStats {
+        let (chunks, tail) = values.as_chunks::<LANES>();
         let mut sums = Sums512::new();
         for chunk in chunks {
-            #[allow(unsafe_code)]
-            // SAFETY: reads an array of 16 floats; the load needs no alignment.
-            sums.add(unsafe { _mm512_loadu_ps(chunk.as_ptr()) });
+            sums.add(bytemuck::cast(*chunk));
         }
-        sums.lanes()
+        let mut last = [0.0; LANES];
+        last[..tail.len()].copy_from_slice(tail);
+        sums.add_some(bytemuck::cast(last), tail.len());
+        sums.finish()
     }
 
     #[target_feature(enable = "avx2,fma")]
@@ -151,7 +191,7 @@ pub(crate) mod x86 {
                     let d = _mm256_cvtps_pd(quarter);
                     let lane = 2 * half + i;
                     sum[lane] = _mm256_add_pd(sum[lane], d);
-                    sum_sq[lane] = _mm256_add_pd(sum_sq[lane], _mm256_mul_pd(d, d));
+                    sum_sq[lane] = _mm256_fmadd_pd(d, d, sum_sq[lane]);
                 }
             }
         }
@@ -204,7 +244,7 @@ fn any_stats_body(values: &[f32]) -> ChannelStats {
 
 dispatch! { fn any_stats(values: &[f32]) -> ChannelStats => any_stats_body }
 
-pub(crate) struct Lanes {
+struct Lanes {
     min: [f32; LANES],
     max: [f32; LANES],
     sum: [f64; LANES],
@@ -248,7 +288,7 @@ impl Lanes {
 
     /// The statistics of the chunks that were added and of fewer than 16 values after them.
     #[inline(always)]
-    pub(crate) fn finish_with(mut self, tail: &[f32]) -> ChannelStats {
+    fn finish_with(mut self, tail: &[f32]) -> ChannelStats {
         // The zeros that fill the last chunk do not change the sums; the extrema are taken apart.
         let mut last = [0.0; LANES];
         last[..tail.len()].copy_from_slice(tail);
