@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use shiftwise_graph::{GraphError, Model};
+use shiftwise_kernels::fuses_multiply_add;
 
 use crate::session::EmbeddedSession;
 use crate::{Engine, EngineError, PrepareOptions, Session, Unsupported, compile, lower};
@@ -20,7 +21,9 @@ pub fn embedded() -> Embedded {
 
 impl Engine for Embedded {
     fn name(&self) -> String {
-        concat!("embedded ", env!("CARGO_PKG_VERSION")).into()
+        let name = concat!("embedded ", env!("CARGO_PKG_VERSION"));
+        // What decides about the last bits of results is part of the name.
+        if fuses_multiply_add() { name.into() } else { format!("{name} without fused multiply-add") }
     }
 
     fn unsupported(&self, model: &Model) -> Vec<Unsupported> {

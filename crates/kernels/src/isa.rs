@@ -54,6 +54,12 @@ pub(crate) fn current() -> Isa {
     Isa::Portable
 }
 
+/// Whether products are added without rounding in between. CPUs that do give the same bits, whatever else they have; those that do
+/// not give others.
+pub fn fuses_multiply_add() -> bool {
+    current() != Isa::Portable
+}
+
 /// Defines a function that runs `body`, an `#[inline(always)]` function of the same signature, compiled for the
 /// best instruction set of the CPU. The body decides nothing by instruction set, so results are the same bits.
 ///

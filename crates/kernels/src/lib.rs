@@ -36,7 +36,7 @@ pub mod volume;
 pub use conv::Conv2d;
 pub use conv_transpose::ConvTranspose2d;
 #[doc(hidden)]
-pub use isa::with_portable;
+pub use isa::{fuses_multiply_add, with_portable};
 pub use pool::Pool2d;
 pub use scratch::Scratch;
 pub use stats::ChannelStats;
