@@ -34,9 +34,11 @@ struct Packing {
     hot: __m512i,
 }
 
-/// What packing found.
+/// What a stretch found.
 #[derive(Clone, Copy, Default)]
 struct Found {
+    /// Places that were packed.
+    kept: usize,
     /// Values with a place.
     inside: usize,
     /// Not zero if there were others than +0 without one.
@@ -57,129 +59,96 @@ impl Packing {
             hot: _mm512_set1_epi16(0),
         }
     }
-
-    /// Writes the places of the values, but for those that have none and the hot one, to the front of `room`, and says how
-    /// many there were.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,avx512vbmi2")]
-    fn pack(&self, a: __m512, b: __m512, room: &mut [u16; STEP], found: &mut Found) -> usize {
-        let (a, b) = (_mm512_castps_si512(a), _mm512_castps_si512(b));
-        let some =
-            _mm512_kunpackw(u32::from(_mm512_test_epi32_mask(b, b)), u32::from(_mm512_test_epi32_mask(a, a)));
-        let (a, b) = (_mm512_sub_epi32(a, self.base), _mm512_sub_epi32(b, self.base));
-        let inside = _mm512_kunpackw(
-            u32::from(_mm512_testn_epi32_mask(b, self.outside)),
-            u32::from(_mm512_testn_epi32_mask(a, self.outside)),
-        );
-        // The sign beside the five bits of the exponent that may be set.
-        let a = _mm512_ternarylogic_epi32::<0xca>(self.sign, a, _mm512_slli_epi32::<3>(a));
-        let b = _mm512_ternarylogic_epi32::<0xca>(self.sign, b, _mm512_slli_epi32::<3>(b));
-        let places = _mm512_permutex2var_epi16(a, self.high, b);
-        let kept = _mm512_mask_cmpneq_epi16_mask(inside, places, self.hot);
-        *room = cast(_mm512_maskz_compress_epi16(kept, places));
-        found.outside |= some ^ inside;
-        found.inside += inside.count_ones() as usize;
-        kept.count_ones() as usize
-    }
 }
 
 /// Places that wait to be counted, and room for those that are found meanwhile.
 struct Pipe<'a> {
     waiting: &'a [u16],
     packed: &'a mut [u16; QUEUE],
-    kept: usize,
-    found: Found,
     table: &'a mut [u16; PLACES],
 }
 
+/// Packs the places of two vectors behind the `found.kept` first of `packed`, but for those that have none and the hot one, and
+/// counts `GROUPS` groups that wait. A macro, as the compiler may not inline a function here and would keep all in memory.
+macro_rules! pack {
+    ($a:expr, $b:expr, $packing:ident, $pipe:ident, $found:ident, $groups:ident) => {
+        let (a, b) = (_mm512_castps_si512($a), _mm512_castps_si512($b));
+        let some =
+            _mm512_kunpackw(u32::from(_mm512_test_epi32_mask(b, b)), u32::from(_mm512_test_epi32_mask(a, a)));
+        let (a, b) = (_mm512_sub_epi32(a, $packing.base), _mm512_sub_epi32(b, $packing.base));
+        let inside = _mm512_kunpackw(
+            u32::from(_mm512_testn_epi32_mask(b, $packing.outside)),
+            u32::from(_mm512_testn_epi32_mask(a, $packing.outside)),
+        );
+        // The sign beside the five bits of the exponent that may be set.
+        let a = _mm512_ternarylogic_epi32::<0xca>($packing.sign, a, _mm512_slli_epi32::<3>(a));
+        let b = _mm512_ternarylogic_epi32::<0xca>($packing.sign, b, _mm512_slli_epi32::<3>(b));
+        let places = _mm512_permutex2var_epi16(a, $packing.high, b);
+        let kept = _mm512_mask_cmpneq_epi16_mask(inside, places, $packing.hot);
+        let room: &mut [u16; STEP] =
+            $pipe.packed[$found.kept..].first_chunk_mut().expect("room for one more step");
+        *room = cast(_mm512_maskz_compress_epi16(kept, places));
+        $found.kept += kept.count_ones() as usize;
+        $found.inside += inside.count_ones() as usize;
+        $found.outside |= some ^ inside;
+        let (now, later) = $groups.split_at(GROUPS);
+        for group in now {
+            count_group(*group, $pipe.table);
+        }
+        $groups = later;
+    };
+}
+
+/// Packs, counts and adds up all of `values`.
+macro_rules! take {
+    ($values:expr, $packing:ident, $pipe:ident, $found:ident, $groups:ident, $sums:ident) => {
+        let (steps, tail) = $values.as_chunks::<STEP>();
+        for step in steps {
+            let [a, b]: [__m512; 2] = cast(*step);
+            pack!(a, b, $packing, $pipe, $found, $groups);
+            $sums.add(a);
+            $sums.add(b);
+        }
+        if !tail.is_empty() {
+            // Zeros are not counted here, and add nothing.
+            let (a, b) = (load_some(tail), load_some(tail.get(16..).unwrap_or_default()));
+            pack!(a, b, $packing, $pipe, $found, $groups);
+            $sums.add_some(a, tail.len());
+            $sums.add_some(b, tail.len().saturating_sub(16));
+        }
+    };
+}
+
 impl Pipe<'_> {
-    /// Packs and adds up 32 values, and counts `4 * GROUPS` of the places that wait.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,avx512vbmi2")]
-    fn step<const GROUPS: usize>(&mut self, values: &[f32; STEP], packing: &Packing, sums: &mut Sums512) {
-        let [a, b]: [__m512; 2] = cast(*values);
-        self.pack::<GROUPS>(a, b, packing);
-        sums.add(a);
-        sums.add(b);
-    }
-
-    /// The same for fewer than 32 values.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,avx512vbmi2")]
-    fn last<const GROUPS: usize>(&mut self, values: &[f32], packing: &Packing, sums: &mut Sums512) {
-        // Zeros are not counted here, and add nothing.
-        let (a, b) = (load_some(values), load_some(values.get(16..).unwrap_or_default()));
-        self.pack::<GROUPS>(a, b, packing);
-        sums.add_some(a, values.len());
-        if values.len() > 16 {
-            sums.add_some(b, values.len() - 16);
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,avx512vbmi2")]
-    fn pack<const GROUPS: usize>(&mut self, a: __m512, b: __m512, packing: &Packing) {
-        let room = self.packed[self.kept..].first_chunk_mut().expect("room for one more step");
-        self.kept += packing.pack(a, b, room, &mut self.found);
-        let (now, later) = self.waiting.split_at(4 * GROUPS);
-        for group in now.as_chunks::<4>().0 {
-            count_group(*group, self.table);
-        }
-        self.waiting = later;
-    }
-
-    /// Part of a plane: its whole steps.
+    /// Part of a plane. Counts `4 * GROUPS` of the places that wait with each step.
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,avx512vbmi2")]
-    fn stretch<const GROUPS: usize>(
-        mut self,
-        values: &[[f32; STEP]],
-        packing: &Packing,
-        into: &mut Sums512,
-    ) -> (usize, Found) {
-        let mut sums = into.clone();
-        for step in values {
-            self.step::<GROUPS>(step, packing, &mut sums);
-        }
+    fn part<const GROUPS: usize>(self, values: &[f32], packing: &Packing, into: &mut Sums512) -> Found {
+        let (mut groups, _) = self.waiting.as_chunks::<4>();
+        let (mut found, mut sums) = (Found::default(), into.clone());
+        take!(values, packing, self, found, groups, sums);
         *into = sums;
-        (self.kept, self.found)
-    }
-
-    /// What is left of a plane.
-    #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,avx512vbmi2")]
-    fn end<const GROUPS: usize>(
-        mut self,
-        values: &[f32],
-        packing: &Packing,
-        sums: &mut Sums512,
-    ) -> (usize, Found) {
-        self.last::<GROUPS>(values, packing, sums);
-        (self.kept, self.found)
+        found
     }
 
     /// Several planes.
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,avx512vbmi2")]
     fn planes<const GROUPS: usize>(
-        mut self,
+        self,
         values: &[f32],
         plane: usize,
         packing: &Packing,
         each: &mut impl FnMut(&[f32], ChannelStats),
-    ) -> (usize, Found) {
+    ) -> Found {
+        let (mut groups, _) = self.waiting.as_chunks::<4>();
+        let mut found = Found::default();
         for plane in values.chunks(plane) {
             let mut sums = Sums512::new();
-            let (steps, tail) = plane.as_chunks::<STEP>();
-            for step in steps {
-                self.step::<GROUPS>(step, packing, &mut sums);
-            }
-            if !tail.is_empty() {
-                self.last::<GROUPS>(tail, packing, &mut sums);
-            }
+            take!(plane, packing, self, found, groups, sums);
             each(plane, finite_or_any(sums.finish(), plane));
         }
-        (self.kept, self.found)
+        found
     }
 }
 
@@ -234,16 +203,10 @@ pub(super) fn observe(
     } else {
         for plane in values.chunks(plane) {
             let mut sums = Sums512::new();
-            let (steps, tail) = plane.as_chunks::<STEP>();
-            for stretch in steps.chunks(BLOCK / STEP) {
-                state.choose_hot(front, stretch.as_flattened(), &mut packing);
-                state.run(front, stretch.as_flattened(), stretch.len(), |groups, pipe| {
-                    with_groups!(groups, pipe, stretch(stretch, &packing, &mut sums))
-                });
-            }
-            if !tail.is_empty() {
-                state.run(front, tail, 1, |groups, pipe| {
-                    with_groups!(groups, pipe, end(tail, &packing, &mut sums))
+            for part in plane.chunks(BLOCK) {
+                state.choose_hot(front, part, &mut packing);
+                state.run(front, part, part.len().div_ceil(STEP), |groups, pipe| {
+                    with_groups!(groups, pipe, part(part, &packing, &mut sums))
                 });
             }
             each(plane, finite_or_any(sums.finish(), plane));
@@ -266,7 +229,7 @@ struct State {
 }
 
 impl State {
-    /// One stretch of `steps`: `work` gets the number of groups to count at each, and says what it kept and found.
+    /// One stretch of `steps`: `work` gets the number of groups to count at each, and says what it found.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,avx512vbmi2")]
     fn run(
@@ -274,21 +237,16 @@ impl State {
         front: &mut Front,
         values: &[f32],
         steps: usize,
-        work: impl FnOnce(usize, Pipe<'_>) -> (usize, Found),
+        work: impl FnOnce(usize, Pipe<'_>) -> Found,
     ) {
         let groups = (self.waiting / (4 * steps)).min(8);
         let counted = 4 * steps * groups;
         front.make_room(counted);
         let [first, second] = &mut front.queues.0;
         let (before, packed) = if self.side == 0 { (first, second) } else { (second, first) };
-        let pipe = Pipe {
-            waiting: &before[..self.waiting],
-            packed: &mut *packed,
-            kept: 0,
-            found: Found::default(),
-            table: &mut front.table,
-        };
-        let (mut kept, found) = work(groups, pipe);
+        let pipe = Pipe { waiting: &before[..self.waiting], packed: &mut *packed, table: &mut front.table };
+        let found = work(groups, pipe);
+        let mut kept = found.kept;
         front.inside += found.inside as u64;
         self.hot_count += found.inside - kept;
         if found.outside != 0 {

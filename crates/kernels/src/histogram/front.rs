@@ -196,8 +196,10 @@ dispatch! { fn move_counts(counts: &mut [u16], bins: &mut [u32]) => move_counts_
 #[inline(always)]
 fn move_counts_body(counts: &mut [u16], bins: &mut [u32]) {
     for (counts, bins) in counts.as_chunks_mut::<32>().0.iter_mut().zip(bins.as_chunks_mut::<32>().0) {
-        if counts.iter().fold(0, |any, n| any | n) != 0 {
-            bins.iter_mut().zip(counts.iter()).for_each(|(bin, n)| *bin = bin.wrapping_add(u32::from(*n)));
+        if *counts != [0; 32] {
+            for (bin, n) in bins.iter_mut().zip(&*counts) {
+                *bin = bin.wrapping_add(u32::from(*n));
+            }
             *counts = [0; 32];
         }
     }
