@@ -54,6 +54,11 @@ lint:
 check-all: check
     SHIFTWISE_SLOW=1 scripts/test
 
+# Try damaged and forged files on a target of fuzz/ (stats, checkpoint); needs nightly Rust and cargo-fuzz
+fuzz TARGET="stats" SECONDS="60":
+    cargo +nightly run --locked --quiet --manifest-path fuzz/Cargo.toml --bin seeds
+    cargo +nightly fuzz run {{ TARGET }} -- -max_total_time={{ SECONDS }}
+
 # Write docs/operators.md from the tables of the engine
 operators:
     SHIFTWISE_WRITE_DOCS=1 cargo test --locked --quiet --package shiftwise-engine --test operators

@@ -246,6 +246,11 @@ impl Stats {
         Self::from_accumulators(&plan, &[accumulator])
     }
 
+    /// The bytes of the file.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Write the file as it is, for statistics that were made in memory.
     ///
     /// # Errors
