@@ -2,88 +2,12 @@
 
 #![allow(missing_docs)]
 
-use shiftwise_artifact::Fingerprint;
-use shiftwise_artifact::stats::{Accumulator, Plan, Stats, TensorSpec};
-use shiftwise_engine::{Engine, Flow, PrepareOptions, Watch, embedded};
-use shiftwise_graph::{Builder, DataType, Model, Patch, Tensor, TensorType, Value};
+mod common;
+
+use common::{SAMPLES, model, output, quantized, scale, statistics};
 use shiftwise_quant::{QuantType, Side, WeightScaleError};
-use shiftwise_quantize::{CalibrateMethod, QuantizeConfig, Quantized, quantize};
+use shiftwise_quantize::{CalibrateMethod, QuantizeConfig, quantize};
 use shiftwise_stage::ExitStatus;
-
-const SAMPLES: u64 = 8;
-
-/// Two convolutions with a Relu between. Channel 1 between them is dead: a huge negative bias, and huge weights that come
-/// with it, as folding the normalization of a dead channel leaves them.
-fn model() -> Model {
-    let first = [0.5, -0.25, 40.0, 35.0, 0.3, 0.6];
-    let mut second: Vec<f32> = (0..27).map(|i| ((i * 7 % 11) as f32 - 5.0) * 0.02).collect();
-    second[9..18].fill(60.0);
-    let mut model = Builder::new()
-        .input("x", &[1, 2, 6, 6])
-        .constant("w1", Tensor::f32(&[3, 2, 1, 1], &first))
-        .constant("b1", Tensor::f32(&[3], &[0.1, -500.0, 0.2]))
-        .constant("w2", Tensor::f32(&[1, 3, 3, 3], &second))
-        .node("Conv", &["x", "w1", "b1"], &["c1"])
-        .node("Relu", &["c1"], &["r1"])
-        .node_with("Conv", &["r1", "w2"], &["y"], &[("pads", vec![1i64, 1, 1, 1].into())])
-        .build(&[("y", &[1, 1, 6, 6])], 13);
-    let mut patch = Patch::new();
-    patch.set_type("c1", TensorType::fixed(DataType::Float, &[1, 3, 6, 6]));
-    patch.set_type("r1", TensorType::fixed(DataType::Float, &[1, 3, 6, 6]));
-    model.graph.apply("types", patch).unwrap();
-    model
-}
-
-fn sample(i: u64) -> Value {
-    let values = (0..72).map(|k| (((k * 31 + i as usize * 17) % 100) as f32) / 50.0 - 1.0).collect();
-    Value::f32(&[1, 2, 6, 6], values)
-}
-
-/// Every tensor of the model by name, for one sample.
-fn run(model: &Model, input: &Value) -> Vec<(String, Value)> {
-    let session = embedded().prepare(model, &PrepareOptions::watching(Watch::All)).unwrap();
-    let mut seen = vec![("x".to_owned(), input.clone())];
-    session
-        .run(&[("x".into(), input.clone())], &mut |id, value| {
-            seen.push((session.watched()[id.index()].clone(), value.clone()));
-            Flow::Continue
-        })
-        .unwrap();
-    seen
-}
-
-fn statistics(model: &Model, tensors: &[(&str, i64)]) -> Stats {
-    let specs: Vec<TensorSpec> = tensors
-        .iter()
-        .map(|(name, channels)| TensorSpec::channel_first(*name, &[1, *channels, 6, 6]))
-        .collect();
-    let mut accumulator = Accumulator::new(specs).unwrap();
-    for i in 0..SAMPLES {
-        accumulator.begin(&[i]).unwrap();
-        for (name, value) in run(model, &sample(i)) {
-            if let Some(tensor) = tensors.iter().position(|(t, _)| *t == name) {
-                accumulator.observe(tensor, value.as_f32().unwrap(), 36).unwrap();
-            }
-        }
-        accumulator.finish();
-    }
-    Stats::from_accumulators(&Plan::whole(Fingerprint::of_bytes(b"test"), SAMPLES), &[accumulator]).unwrap()
-}
-
-fn quantized(config: &QuantizeConfig) -> Quantized {
-    let model = model();
-    let stats = statistics(&model, &[("x", 2), ("r1", 3), ("y", 1)]);
-    quantize(&model, &stats, config).unwrap()
-}
-
-fn output(model: &Model, i: u64) -> Vec<f32> {
-    let tensors = run(model, &sample(i));
-    tensors.iter().find(|(n, _)| n == "y").unwrap().1.as_f32().unwrap().to_vec()
-}
-
-fn scale(q: &Quantized, tensor: &str) -> f32 {
-    q.emitted.tensors.iter().find(|t| t.tensor == tensor).unwrap().scale
-}
 
 #[test]
 fn absorbing_a_dead_channel_leaves_the_function_and_frees_the_scales() {
