@@ -31,20 +31,21 @@ impl FixedSum {
             self.overflows += 1;
             return;
         }
-        // The value is ±mantissa × 2^(exponent - 1075). Integers round it faster than the conversion of a float to 128 bits does.
+        // The value is ±mantissa × 2^(exponent - 1075). Integers round it faster than the conversion of a float to 128 bits
+        // does, and without branches, which sums of either sign and of any size would mispredict.
         let bits = value.to_bits();
         let exponent = (bits >> 52 & 0x7ff) as u32;
+        // Denormals are far below a unit, so it does not matter that they lack the leading one.
         let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
-        let magnitude = if exponent >= UNIT_EXPONENT {
-            // Below 2^103, as the value is below 2^55.
-            i128::from(mantissa) << (exponent - UNIT_EXPONENT)
-        } else {
-            // Denormals are far below, so it does not matter that they lack the leading one. From 54 on all is less than a half.
-            let shift = (UNIT_EXPONENT - exponent).min(54);
-            let (whole, rest, half) = (mantissa >> shift, mantissa & ((1 << shift) - 1), 1 << (shift - 1));
-            i128::from(whole + u64::from(rest > half || rest == half && whole & 1 == 1))
-        };
-        self.total = self.total.wrapping_add(if value < 0.0 { -magnitude } else { magnitude });
+        // At most 50, as the value is below 2^55.
+        let left = exponent.saturating_sub(UNIT_EXPONENT) & 63;
+        // From 54 on all is less than a half.
+        let right = UNIT_EXPONENT.saturating_sub(exponent).min(54);
+        // One bit more, so that there is a half where nothing is shifted out.
+        let (whole, rest, half) = (mantissa >> right, mantissa << 1 & ((2 << right) - 1), 1_u64 << right);
+        let rounded = whole + u64::from((rest > half) | ((rest == half) & (whole & 1 == 1)));
+        let sign = i128::from(bits as i64 >> 63);
+        self.total = self.total.wrapping_add((i128::from(rounded) << left ^ sign) - sign);
     }
 
     /// Add another sum.
