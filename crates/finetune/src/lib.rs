@@ -1,0 +1,8 @@
+//! The finetune stage: chooses the integers of weights and biases anew, layer by layer, so that each layer of the quantized model gives
+//! what the float model gives.
+//!
+//! A layer is tuned on what it really reads in the quantized model, with all layers before it tuned. It never keeps integers that
+//! are worse on samples it was not tuned on, never moves a position out of the limits of the NPU, and never holds the activations of more
+//! than one place of the model.
+
+pub mod layer;
