@@ -11,7 +11,6 @@ mod fix;
 mod integers;
 mod report;
 mod run;
-mod sidecar;
 
 use std::path::PathBuf;
 
@@ -25,7 +24,7 @@ pub use fix::{Fixed, fix};
 pub use integers::{Requantized, Source};
 pub use report::{LIMITS_FILE, Report};
 pub use run::run;
-pub use sidecar::Sidecar;
+pub use shiftwise_stage::Sidecar;
 
 /// Check a quantized model against the limits of the NPU, and adjust it to them
 #[derive(Debug, Parser)]

@@ -17,6 +17,7 @@ mod output;
 mod progress;
 pub mod report;
 mod run;
+mod sidecar;
 mod signal;
 
 pub use args::{CommonArgs, DataArgs, EngineArgs};
@@ -32,4 +33,5 @@ pub use options::{Flags, Reader, Stage};
 pub use output::{Begin, Pending};
 pub use progress::Progress;
 pub use run::{Program, run};
+pub use sidecar::Sidecar;
 pub use signal::Interrupt;

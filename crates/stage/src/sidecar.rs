@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use shiftwise_graph::{Graph, Tensor};
 use shiftwise_quant::{Direction, QdqView, QuantType, Role, TensorRecord};
-use shiftwise_stage::Failure;
+
+use crate::Failure;
 
 /// The list, with whatever else its file says.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,9 @@ pub struct Sidecar {
 
 impl Sidecar {
     /// Reads the file of an artifact.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is not such a list.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path).map_err(|e| Failure::read(path, &e))?;
         Self::parse(&text).map_err(|reason| {
@@ -78,13 +82,18 @@ impl Sidecar {
     }
 
     /// Replaces an entry; what this version does not know of stays as it is.
-    pub(crate) fn update(&mut self, index: usize, record: TensorRecord) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// [`Failure::bug`]: records can be written.
+    pub fn update(&mut self, index: usize, record: TensorRecord) -> Result<(), Failure> {
         let failed = |e: serde_json::Error| Failure::bug("write the list of tensors").because(e.to_string());
         let Value::Object(new) = serde_json::to_value(&record).map_err(failed)? else { return Ok(()) };
         let list = self.root.get_mut("tensors").and_then(Value::as_array_mut);
         if let Some(Value::Object(entry)) = list.and_then(|l| l.get_mut(index)) {
-            if !new.contains_key("position") {
-                entry.remove("position");
+            for optional in ["float_source", "quantized", "position", "shares"] {
+                if !new.contains_key(optional) {
+                    entry.remove(optional);
+                }
             }
             entry.extend(new);
         }
