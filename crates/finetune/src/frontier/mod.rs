@@ -1,0 +1,233 @@
+//! Runs the float and the quantized model over all samples, from layer to layer.
+//!
+//! What a layer reads in the quantized model depends on the integers of all layers before it, which are tuned while the walk goes on.
+//! Both models therefore stop in front of each layer: what later nodes need waits, for every sample, in memory or in a file
+//! (`scratch`), and each node runs once in the whole walk (`schedule`). What runs between two stops is a model of its own
+//! (`segment`), prepared when it is needed. Nothing here may change what a layer reads: every value has the bits that a run of the whole model
+//! gives.
+
+mod discover;
+mod error;
+mod op;
+mod schedule;
+mod scratch;
+mod segment;
+mod side;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+use shiftwise_engine::Engine;
+use shiftwise_graph::{Model, Patch, Tensor, Value};
+
+pub use discover::{Bias, Layer, QuantizedConstant, Skipped, find_layers};
+pub use error::{BoxError, FrontierError, Which};
+pub use op::LayerOp;
+pub use scratch::{Scratch, ScratchError, Stored, Usage};
+
+use side::{Side, Step};
+
+/// How a walk uses memory and disk.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of the scratch file; the file has no name and goes when the walk ends.
+    pub folder: PathBuf,
+    /// Bytes of waiting values that are kept in memory; what is more goes to the scratch file.
+    pub max_memory: u64,
+    /// Samples that are handed over at once, at least one. All of their values are in memory together.
+    pub chunk: usize,
+}
+
+impl Options {
+    /// 256 MiB in memory, 16 samples at once.
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), max_memory: 256 << 20, chunk: 16 }
+    }
+}
+
+/// What a layer is tuned on, for one sample. Values may be NaN or infinite where the models make them so.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The sample.
+    pub sample: usize,
+    /// The layer's input in the quantized model, dequantized.
+    pub x: Value,
+    /// The float model's output of the layer, before its activation.
+    pub y: Value,
+    /// The layer's input in the float model, where it was asked for.
+    pub x_float: Option<Value>,
+}
+
+/// Reads a sample: values by the names of the models' inputs.
+pub type Load<'a> = dyn Fn(usize) -> Result<Vec<(String, Value)>, BoxError> + Sync + 'a;
+
+/// A walk over the layers of a quantized model and its float model.
+pub struct Frontier<'a> {
+    engine: &'a dyn Engine,
+    float: Side,
+    quantized: Side,
+    layers: Vec<Layer>,
+    samples: usize,
+    load: &'a Load<'a>,
+    stops: &'a (dyn Fn() -> bool + Sync),
+    options: Options,
+    scratch: Scratch,
+    /// The first layer that can still be visited.
+    next: usize,
+    /// How often each node ran: of the float, and of the quantized model.
+    runs: [Vec<u32>; 2],
+}
+
+impl<'a> Frontier<'a> {
+    /// A walk over `layers`, which [`find_layers`] found in these models, or some of them in the same order. `load` reads the samples, of which
+    /// there are `samples`; each is read once. `stops` is asked before each sample.
+    ///
+    /// # Errors
+    /// Layers that are not of these models, or out of order.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        engine: &'a dyn Engine,
+        float: &Model,
+        quantized: Model,
+        layers: Vec<Layer>,
+        samples: usize,
+        load: &'a Load<'a>,
+        stops: &'a (dyn Fn() -> bool + Sync),
+        options: Options,
+    ) -> Result<Self, FrontierError> {
+        let shown: Vec<Vec<&str>> = layers.iter().map(|l| vec![l.float_output.as_str(), l.float_input.as_str()]).collect();
+        let float = Side::new(Which::Float, float.clone(), &shown);
+        let shown: Vec<Vec<&str>> = layers.iter().map(|l| vec![l.input.as_str()]).collect();
+        let quantized = Side::new(Which::Quantized, quantized, &shown);
+        let mut last = None;
+        for layer in &layers {
+            let fail = |reason| Err(FrontierError::Layer { layer: layer.node.clone(), reason });
+            let place = quantized.schedule.maker(&layer.output);
+            if place.is_none() || float.schedule.maker(&layer.float_output).is_none() {
+                return fail("it is not a node of these models");
+            }
+            if place <= last {
+                return fail("it stands behind a layer that runs after it; give layers in the order of the model");
+            }
+            last = place;
+        }
+        let scratch = Scratch::new(&options.folder, options.max_memory);
+        let runs = [&float, &quantized].map(|side| vec![0; side.model.graph.node_count()]);
+        Ok(Self { engine, float, quantized, layers, samples, load, stops, options, scratch, next: 0, runs })
+    }
+
+    /// The layers.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The quantized model as it is now.
+    pub fn model(&self) -> &Model {
+        &self.quantized.model
+    }
+
+    /// Where values wait; callers may let values of their own wait there, too.
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// How often each node of the float and of the quantized model ran over all samples, in the order of the nodes. At most once; not at all
+    /// for nodes that no layer depends on. Nodes that depend on constants alone and DequantizeLinear of activations are
+    /// computed wherever they are read, and not counted.
+    pub fn runs(&self) -> &[Vec<u32>; 2] {
+        &self.runs
+    }
+
+    /// Runs both models on all samples up to a layer, which has not been passed, and hands over what it is to be tuned on: `visit` gets the samples in
+    /// ascending order, [`Options::chunk`] at once. Layers in between are passed with the constants that they have.
+    ///
+    /// Afterwards the walk stands in front of the layer in the quantized model and behind it in the float model. A call that
+    /// fails leaves everything as it was before.
+    ///
+    /// # Errors
+    /// Samples that cannot be read or run, a full disk, [`FrontierError::Interrupted`], and whatever `visit` says.
+    pub fn layer<E: From<FrontierError>>(
+        &mut self,
+        layer: usize,
+        want_x_float: bool,
+        mut visit: impl FnMut(Vec<Pair>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let at = self.layers.get(layer).filter(|_| layer >= self.next).ok_or(FrontierError::Passed { layer })?;
+        let shown = [at.float_output.as_str(), at.float_input.as_str()];
+        let shown = if want_x_float { &shown[..] } else { &shown[..1] };
+        let float = self.float.prepare(layer, shown, self.engine)?;
+        let quantized = self.quantized.prepare(layer, &[at.input.as_str()], self.engine)?;
+        let (mut waits_float, mut waits_quantized) = (Vec::new(), Vec::new());
+        for first in (0..self.samples).step_by(self.options.chunk.max(1)) {
+            let chunk = first..(first + self.options.chunk.max(1)).min(self.samples);
+            let made: Vec<_> =
+                chunk.into_par_iter().map(|sample| self.sample(sample, &float, &quantized)).collect();
+            let mut pairs = Vec::with_capacity(made.len());
+            for made in made {
+                let (pair, stored_float, stored_quantized) = made?;
+                pairs.push(pair);
+                waits_float.push(stored_float);
+                waits_quantized.push(stored_quantized);
+            }
+            visit(pairs)?;
+        }
+        for (runs, step) in self.runs.iter_mut().zip([&float, &quantized]) {
+            step.nodes().iter().for_each(|place| runs[*place] += 1);
+        }
+        self.float.commit(float, waits_float);
+        self.quantized.commit(quantized, waits_quantized);
+        self.next = layer + 1;
+        self.scratch.trim().map_err(FrontierError::from)?;
+        Ok(())
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn sample(
+        &self,
+        sample: usize,
+        float: &Step,
+        quantized: &Step,
+    ) -> Result<(Pair, Vec<Stored>, Vec<Stored>), FrontierError> {
+        if (self.stops)() {
+            return Err(FrontierError::Interrupted);
+        }
+        let values = if self.float.starts() || self.quantized.starts() {
+            (self.load)(sample).map_err(|cause| FrontierError::Load { sample, cause })?
+        } else {
+            Vec::new()
+        };
+        let (x, stored_quantized) = self.quantized.run(quantized, sample, &values, &self.scratch)?.split();
+        let (y, stored_float) = self.float.run(float, sample, &values, &self.scratch)?.split();
+        let mut shown = x.into_iter().chain(y);
+        let (Some(x), Some(y)) = (shown.next(), shown.next()) else {
+            return Err(FrontierError::Passed { layer: self.next });
+        };
+        Ok((Pair { sample, x, y, x_float: shown.next() }, stored_float, stored_quantized))
+    }
+
+    /// Gives a layer other constants, by their names in the quantized model, before anything runs past it.
+    ///
+    /// # Errors
+    /// A layer that has run already; a name that is no constant of this layer alone, or a tensor of another type or shape. Then nothing
+    /// is changed.
+    pub fn tune(&mut self, layer: usize, constants: Vec<(String, Tensor)>) -> Result<(), FrontierError> {
+        let at = self.layers.get(layer).ok_or(FrontierError::Passed { layer })?;
+        if self.quantized.schedule.maker(&at.output).is_none_or(|place| self.quantized.schedule.has_run(place)) {
+            return Err(FrontierError::Passed { layer });
+        }
+        let mut patch = Patch::new();
+        for (name, tensor) in constants {
+            at.replace(&self.quantized.model.graph, &name, tensor, &mut patch).map_err(|reason| {
+                FrontierError::Constant { layer: at.node.clone(), constant: name.clone(), reason }
+            })?;
+        }
+        self.quantized.model.graph.apply("finetune", patch).map_err(FrontierError::Graph)
+    }
+
+    /// The quantized model with all constants that were given.
+    pub fn finish(self) -> Model {
+        self.quantized.model
+    }
+}
