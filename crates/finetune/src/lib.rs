@@ -7,3 +7,4 @@
 
 pub mod frontier;
 pub mod layer;
+pub mod least_squares;

@@ -1,0 +1,149 @@
+//! Cyclic coordinate descent over the integers of a band of outputs.
+//!
+//! With `Δ = sQ − W` the objective of each output is `ΔAΔᵀ − 2ΔB`. One integer at a time is set to what is best with
+//! all others as they are: `q − R/(s·A_kk)`, rounded and clamped, where `R = ΔA − B` is kept up to date. Outputs do not
+//! know of each other. A step changes `R` for every input, and doing so at once would be a product of vectors for every
+//! integer. Instead inputs are halved and halved again: a half is worked off on its own, and then one matrix product
+//! brings the other half up to date with all that it changed. Each input's `R` is then up to date when its turn comes.
+
+use shiftwise_kernels::matmul::{MatRef, matmul_into};
+
+/// Largest magnitude of an integer: up to there, adding and subtracting [`ROUNDER`] rounds exactly.
+pub(super) const LIMIT: i32 = 1 << 21;
+/// Above it, the step of single precision is one: adding it rounds to integers, ties to even, in one instruction.
+const ROUNDER: f32 = (3 << 22) as f32;
+
+/// What is fixed while integers change.
+pub(super) struct Descent<'a> {
+    /// `[inputs, inputs]`, symmetric.
+    pub(super) a: &'a [f32],
+    pub(super) inputs: usize,
+    /// Inputs that are worked off one by one.
+    pub(super) block: usize,
+    pub(super) range: (f32, f32),
+    /// Scale of each output of the band.
+    pub(super) scales: &'a [f32],
+}
+
+/// What a descent changes; matrices are `[inputs, outputs of the band]`.
+struct State {
+    q: Vec<f32>,
+    r: Vec<f32>,
+    /// How far the last visit moved `s · q`.
+    moved: Vec<f32>,
+}
+
+impl Descent<'_> {
+    /// The integers of a band of outputs, and how many passes changed something. `weights` and `b` are
+    /// `[inputs, outputs of the band]`, and so is the result.
+    pub(super) fn run(&self, weights: &[f32], b: &[f32], sweeps: usize) -> (Vec<f32>, usize) {
+        let (inputs, width) = (self.inputs, self.scales.len());
+        let q = self.nearest(weights);
+        let mut delta = q.clone();
+        for (delta, w) in delta.chunks_mut(width).zip(weights.chunks(width)) {
+            for ((d, w), s) in delta.iter_mut().zip(w).zip(self.scales) {
+                *d = *d * s - w;
+            }
+        }
+        let mut r: Vec<f32> = b.iter().map(|b| -b).collect();
+        add_product(self.a, inputs, &delta, &mut r, width, [0, inputs], [0, inputs]);
+        let mut state = State { q, r, moved: delta };
+        let mut done = 0;
+        while done < sweeps && self.sweep(&mut state, 0, inputs) {
+            done += 1;
+        }
+        (state.q, done)
+    }
+
+    /// `clamp(round(W/s))`.
+    fn nearest(&self, weights: &[f32]) -> Vec<f32> {
+        let (lo, hi) = self.range;
+        let rounded = weights.chunks(self.scales.len()).flat_map(|row| {
+            row.iter().zip(self.scales).map(|(w, s)| ((w / s).clamp(lo, hi) + ROUNDER) - ROUNDER)
+        });
+        rounded.collect()
+    }
+
+    /// Works off the inputs `from..to`, after which their `R` is up to date. Whether an integer changed.
+    fn sweep(&self, state: &mut State, from: usize, to: usize) -> bool {
+        if to - from <= self.block.max(1) {
+            return self.one_by_one(state, from, to);
+        }
+        let middle = (from + (to - from).div_ceil(2).next_multiple_of(self.block.max(1))).min(to - 1);
+        let width = self.scales.len();
+        let first = self.sweep(state, from, middle);
+        if first {
+            add_product(self.a, self.inputs, &state.moved, &mut state.r, width, [middle, to], [from, middle]);
+        }
+        let second = self.sweep(state, middle, to);
+        if second {
+            add_product(self.a, self.inputs, &state.moved, &mut state.r, width, [from, middle], [middle, to]);
+        }
+        first || second
+    }
+
+    fn one_by_one(&self, state: &mut State, from: usize, to: usize) -> bool {
+        let width = self.scales.len();
+        let (lo, hi) = self.range;
+        let mut any = false;
+        for k in from..to {
+            let row = &self.a[k * self.inputs..][..self.inputs];
+            let moved = &mut state.moved[k * width..][..width];
+            moved.fill(0.0);
+            if row[k] <= 0.0 {
+                // The samples say nothing about this input.
+                continue;
+            }
+            let step = 1.0 / row[k];
+            let mut changed = 0.0;
+            let q = &mut state.q[k * width..][..width];
+            let r = &state.r[k * width..][..width];
+            for (((q, r), s), moved) in q.iter_mut().zip(r).zip(self.scales).zip(&mut *moved) {
+                let best = ((*q - r * step / s).clamp(lo, hi) + ROUNDER) - ROUNDER;
+                *moved = (best - *q) * s;
+                changed += (best - *q).abs();
+                *q = best;
+            }
+            if changed == 0.0 {
+                continue;
+            }
+            any = true;
+            for (r, &a) in state.r[from * width..to * width].chunks_mut(width).zip(&row[from..to]) {
+                for (r, moved) in r.iter_mut().zip(&*moved) {
+                    *r += a * moved;
+                }
+            }
+        }
+        any
+    }
+}
+
+/// `r[rows] += a[rows, depth] · x[depth]` for `x` and `r` of `width` columns.
+pub(super) fn add_product(
+    a: &[f32],
+    inputs: usize,
+    x: &[f32],
+    r: &mut [f32],
+    width: usize,
+    rows: [usize; 2],
+    depth: [usize; 2],
+) {
+    /// Below so many products, the loop below takes less time than getting started elsewhere.
+    const FEW: usize = 2048;
+    let [rows, m] = [rows[0], rows[1] - rows[0]];
+    let [first, k] = [depth[0], depth[1] - depth[0]];
+    let a = &a[rows * inputs + first..];
+    let x = &x[first * width..][..k * width];
+    let r = &mut r[rows * width..][..m * width];
+    if m * k * width <= FEW {
+        for (r, a) in r.chunks_mut(width).zip(a.chunks(inputs)) {
+            for (x, &a) in x.chunks(width).zip(a) {
+                for (r, x) in r.iter_mut().zip(x) {
+                    *r += a * x;
+                }
+            }
+        }
+        return;
+    }
+    matmul_into(m, k, width, MatRef::strided(a, inputs, 1), MatRef::row_major(x, width), r, width, 1.0, 1.0);
+}
