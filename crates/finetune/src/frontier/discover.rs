@@ -124,7 +124,8 @@ impl<'g> Counterparts<'g> {
         }
         // The output of a node that makes an output of the graph is renamed when Q/DQ come behind it.
         let output = node.output(0)?;
-        let maker = float.producer(output).or_else(|| float.producer(output.strip_suffix("_QuantizeLinear_Input")?));
+        let maker =
+            float.producer(output).or_else(|| float.producer(output.strip_suffix("_QuantizeLinear_Input")?));
         maker.map(|(_, found)| found)
     }
 }
@@ -164,7 +165,10 @@ fn layer<'g>(
     let float_constant = |index: usize, what: &str| {
         let name = twin.input(index).ok_or_else(|| format!("it has no {what} in the float model"))?;
         let tensor = float.graph.constant(name).filter(|t| t.dtype().is_float());
-        Ok::<_, String>((name, tensor.ok_or_else(|| format!("its {what} in the float model are no constant"))?))
+        Ok::<_, String>((
+            name,
+            tensor.ok_or_else(|| format!("its {what} in the float model are no constant"))?,
+        ))
     };
     let same_dims = |what: &str, ours: &[usize], theirs: &[usize]| {
         let differ = || Err(format!("its {what} have shape {ours:?}, but {theirs:?} in the float model"));
@@ -222,7 +226,8 @@ fn behind<'g>(
     let Ok((_, node)) = graph.sole_consumer(output) else { return (None, output) };
     let parsed = Behind::parse(graph, quantized.opset(), node, output).or_else(|| {
         // Slopes that are quantized are read from the float model.
-        let (_, twin) = float.graph.sole_consumer(float_output).ok().filter(|(_, n)| n.op_type == node.op_type)?;
+        let (_, twin) =
+            float.graph.sole_consumer(float_output).ok().filter(|(_, n)| n.op_type == node.op_type)?;
         Behind::parse(&float.graph, float.opset(), twin, float_output)
     });
     match parsed {
@@ -313,7 +318,10 @@ impl Layer {
             return Ok(());
         }
         let own = self.readers(graph);
-        if graph.is_output(name) || graph.uses(name).is_empty() || graph.uses(name).iter().any(|u| !own.contains(&u.node)) {
+        if graph.is_output(name)
+            || graph.uses(name).is_empty()
+            || graph.uses(name).iter().any(|u| !own.contains(&u.node))
+        {
             return Err("it is read elsewhere, too, and cannot be changed for this layer alone".into());
         }
         if graph.initializer(name).is_some() {

@@ -97,7 +97,8 @@ impl<'a> Frontier<'a> {
         stops: &'a (dyn Fn() -> bool + Sync),
         options: Options,
     ) -> Result<Self, FrontierError> {
-        let shown: Vec<Vec<&str>> = layers.iter().map(|l| vec![l.float_output.as_str(), l.float_input.as_str()]).collect();
+        let shown: Vec<Vec<&str>> =
+            layers.iter().map(|l| vec![l.float_output.as_str(), l.float_input.as_str()]).collect();
         let float = Side::new(Which::Float, float.clone(), &shown);
         let shown: Vec<Vec<&str>> = layers.iter().map(|l| vec![l.input.as_str()]).collect();
         let quantized = Side::new(Which::Quantized, quantized, &shown);
@@ -109,7 +110,9 @@ impl<'a> Frontier<'a> {
                 return fail("it is not a node of these models");
             }
             if place <= last {
-                return fail("it stands behind a layer that runs after it; give layers in the order of the model");
+                return fail(
+                    "it stands behind a layer that runs after it; give layers in the order of the model",
+                );
             }
             last = place;
         }
@@ -154,7 +157,8 @@ impl<'a> Frontier<'a> {
         want_x_float: bool,
         mut visit: impl FnMut(Vec<Pair>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let at = self.layers.get(layer).filter(|_| layer >= self.next).ok_or(FrontierError::Passed { layer })?;
+        let at =
+            self.layers.get(layer).filter(|_| layer >= self.next).ok_or(FrontierError::Passed { layer })?;
         let shown = [at.float_output.as_str(), at.float_input.as_str()];
         let shown = if want_x_float { &shown[..] } else { &shown[..1] };
         let float = self.float.prepare(layer, shown, self.engine)?;
@@ -214,7 +218,12 @@ impl<'a> Frontier<'a> {
     /// is changed.
     pub fn tune(&mut self, layer: usize, constants: Vec<(String, Tensor)>) -> Result<(), FrontierError> {
         let at = self.layers.get(layer).ok_or(FrontierError::Passed { layer })?;
-        if self.quantized.schedule.maker(&at.output).is_none_or(|place| self.quantized.schedule.has_run(place)) {
+        if self
+            .quantized
+            .schedule
+            .maker(&at.output)
+            .is_none_or(|place| self.quantized.schedule.has_run(place))
+        {
             return Err(FrontierError::Passed { layer });
         }
         let mut patch = Patch::new();

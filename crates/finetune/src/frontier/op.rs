@@ -133,7 +133,11 @@ impl Spatial {
         }
         let list = |name, least: i64, default: usize, length: usize| {
             let values = sizes(node, name, least)?.unwrap_or_else(|| vec![default; length]);
-            if values.len() == length { Ok(values) } else { Err(format!("its {name} do not fit its weights")) }
+            if values.len() == length {
+                Ok(values)
+            } else {
+                Err(format!("its {name} do not fit its weights"))
+            }
         };
         let said = list("kernel_shape", 1, 0, dims)?;
         if node.ints("kernel_shape").is_some_and(|v| !v.is_empty()) && said != kernel {
@@ -156,7 +160,11 @@ impl Spatial {
             kernel: kernel.to_vec(),
             strides: list("strides", 1, 1, dims)?,
             dilations: list("dilations", 1, 1, dims)?,
-            pads: if auto_pad == AutoPad::Explicit { list("pads", 0, 0, 2 * dims)? } else { vec![0; 2 * dims] },
+            pads: if auto_pad == AutoPad::Explicit {
+                list("pads", 0, 0, 2 * dims)?
+            } else {
+                vec![0; 2 * dims]
+            },
             auto_pad,
         })
     }
@@ -198,7 +206,14 @@ impl Spatial {
     fn reach(&self) -> Result<[usize; 2], String> {
         let (kernel, dilation) = (pair(&self.kernel, 1), pair(&self.dilations, 1));
         let reach = |a: usize| dilation[a].checked_mul(kernel[a] - 1)?.checked_add(1);
-        Ok([0, 1].map(reach).iter().flatten().copied().collect::<Vec<_>>().try_into().map_err(|_| OVERFLOW)?)
+        Ok([0, 1]
+            .map(reach)
+            .iter()
+            .flatten()
+            .copied()
+            .collect::<Vec<_>>()
+            .try_into()
+            .map_err(|_| OVERFLOW)?)
     }
 
     /// The padding with which the output is the input over the stride, rounded up.
@@ -323,10 +338,9 @@ impl Behind {
                 }
                 return Some(Self::PRelu { slope: slope.to_f32()?, from_end });
             }
-            "Clip" => Activation::Clip(
-                scalar(1, "min", f32::NEG_INFINITY)?,
-                scalar(2, "max", f32::INFINITY)?,
-            ),
+            "Clip" => {
+                Activation::Clip(scalar(1, "min", f32::NEG_INFINITY)?, scalar(2, "max", f32::INFINITY)?)
+            }
             "Sigmoid" => Activation::Sigmoid,
             "Tanh" => Activation::Tanh,
             "Gelu" => Activation::Gelu(node.text("approximate") == Some("tanh")),

@@ -156,9 +156,11 @@ impl Schedule {
             }
         }
         let run = (0..self.nodes.len()).filter(|place| done[*place] && !self.done[*place]).collect();
-        let made = self.nodes.iter().enumerate().filter(|(place, _)| done[*place]).flat_map(|(_, n)| &n.outputs);
+        let made =
+            self.nodes.iter().enumerate().filter(|(place, _)| done[*place]).flat_map(|(_, n)| &n.outputs);
         let waiting = self.inputs.iter().chain(made);
-        let waiting = waiting.filter(|name| readers.contains_key(name.as_str()) || later.contains(name.as_str()));
+        let waiting =
+            waiting.filter(|name| readers.contains_key(name.as_str()) || later.contains(name.as_str()));
         Advance { run, waiting: waiting.cloned().collect() }
     }
 

@@ -224,7 +224,8 @@ impl State {
     fn take(&mut self, mut wanted: u64) -> Vec<Run> {
         self.usage.file += wanted * BLOCK;
         let mut runs = Vec::new();
-        let fitting = self.free.iter().filter(|(_, count)| **count >= wanted).min_by_key(|(_, count)| **count);
+        let fitting =
+            self.free.iter().filter(|(_, count)| **count >= wanted).min_by_key(|(_, count)| **count);
         let mut next = fitting.map(|(first, _)| *first);
         while wanted > 0 {
             let Some(first) = next.or_else(|| self.free.keys().next().copied()) else { break };
@@ -332,7 +333,8 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_is_an_error() {
-        let error = Scratch::new(Path::new("/nowhere/at/all"), 0).store(Value::i64(&[1], vec![1])).unwrap_err();
+        let error =
+            Scratch::new(Path::new("/nowhere/at/all"), 0).store(Value::i64(&[1], vec![1])).unwrap_err();
         assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
     }
 

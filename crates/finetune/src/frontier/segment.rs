@@ -24,7 +24,8 @@ impl Segment {
         let mut nodes: BTreeSet<usize> = run.iter().copied().collect();
         let mut inputs = IndexSet::new();
         let mut open: Vec<usize> = run.to_vec();
-        let repeated = wanted.iter().filter_map(|name| schedule.maker(name).filter(|p| schedule.is_repeated(*p)));
+        let repeated =
+            wanted.iter().filter_map(|name| schedule.maker(name).filter(|p| schedule.is_repeated(*p)));
         for place in repeated {
             if nodes.insert(place) {
                 open.push(place);

@@ -6,8 +6,8 @@ use indexmap::{IndexMap, IndexSet};
 use shiftwise_engine::{Engine, Flow, PrepareOptions, Session};
 use shiftwise_graph::{Model, TensorType, Value, ValueType, infer_shapes};
 
-use super::scratch::{Scratch, Stored};
 use super::schedule::Schedule;
+use super::scratch::{Scratch, Stored};
 use super::segment::Segment;
 use super::{FrontierError, Which};
 
@@ -109,13 +109,15 @@ impl Side {
         if let Some(input) = graph.inputs().iter().find(|input| input.name == name) {
             return input.ty.clone();
         }
-        let values = self.waiting.as_ref().and_then(|waiting| waiting.get(name)).map_or(&[][..], Vec::as_slice);
+        let values =
+            self.waiting.as_ref().and_then(|waiting| waiting.get(name)).map_or(&[][..], Vec::as_slice);
         let Some(first) = values.first() else { return ValueType::Other(None) };
         let known = self.types.get(name).filter(|ty| ty.dtype == first.dtype());
         let shape = known.and_then(|ty| ty.shape.as_ref()).filter(|dims| {
             values.iter().all(|value| {
                 let pairs = dims.iter().zip(value.shape());
-                dims.len() == value.shape().len() && pairs.into_iter().all(|(d, n)| d.known().is_none_or(|d| d == *n))
+                dims.len() == value.shape().len()
+                    && pairs.into_iter().all(|(d, n)| d.known().is_none_or(|d| d == *n))
             })
         });
         ValueType::Tensor(TensorType { dtype: first.dtype(), shape: shape.cloned() })
