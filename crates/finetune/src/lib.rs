@@ -5,6 +5,19 @@
 //! are worse on samples it was not tuned on, never moves a position out of the limits of the NPU, and never holds the activations of more
 //! than one place of the model.
 
+mod args;
+mod checkpoint;
+mod config;
 pub mod frontier;
 pub mod layer;
 pub mod least_squares;
+mod limits;
+mod round;
+mod run;
+mod tuned;
+
+pub use args::Arguments;
+pub use config::{Algorithm, FinetuneConfig, SweepOrder};
+pub use limits::Limits;
+pub use run::{REPORT_FILE, run};
+pub use tuned::{LayerReport, Outcome, Share};

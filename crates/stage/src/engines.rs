@@ -39,6 +39,11 @@ pub struct ChosenEngine {
 }
 
 impl ChosenEngine {
+    /// The limit of memory that was given.
+    pub fn max_memory(&self) -> Option<u64> {
+        self.max_memory
+    }
+
     /// How to prepare a model that `runs` threads run at the same time while they watch tensors.
     pub fn watching(&self, watch: Watch, runs: usize) -> PrepareOptions {
         let each = self.max_memory.map(|bytes| bytes / runs.max(1) as u64);

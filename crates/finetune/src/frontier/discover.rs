@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use shiftwise_graph::{Graph, Model, Node, NodeId, Patch, Tensor};
 use shiftwise_quant::Direction;
 
-use super::op::{Behind, LayerOp};
+use super::behind::Behind;
+use super::op::LayerOp;
 use crate::layer::{Activation, Op};
 
 /// A constant that a DequantizeLinear of its own turns into floats. Names are those of initializers, or of outputs of Constant nodes.

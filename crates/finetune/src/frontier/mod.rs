@@ -6,6 +6,8 @@
 //! (`segment`), prepared when it is needed. Nothing here may change what a layer reads: every value has the bits that a run of the whole model
 //! gives.
 
+mod behind;
+mod blocks;
 mod discover;
 mod error;
 mod op;
@@ -13,6 +15,7 @@ mod schedule;
 mod scratch;
 mod segment;
 mod side;
+mod spatial;
 #[cfg(test)]
 mod tests;
 
@@ -183,7 +186,7 @@ impl<'a> Frontier<'a> {
         self.float.commit(float, waits_float);
         self.quantized.commit(quantized, waits_quantized);
         self.next = layer + 1;
-        self.scratch.trim().map_err(FrontierError::from)?;
+        //self.scratch.trim().map_err(FrontierError::from)?;
         Ok(())
     }
 

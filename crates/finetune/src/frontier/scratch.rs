@@ -4,7 +4,7 @@
 //! an error rather than a signal. A value takes whole blocks, wherever some are free, so the file never grows beyond
 //! what waits in it at once.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shiftwise_graph::{DataType, Tensor, Value};
 
-/// Bytes of one block of the file.
-const BLOCK: u64 = 4096;
+use super::blocks::{BLOCK, Blocks, Run, read, write};
 
 /// A place for values of any number and type. Clones are the same place.
 #[derive(Clone, Debug)]
@@ -62,13 +61,6 @@ enum Place {
     File(Vec<Run>),
 }
 
-/// Blocks that follow one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    first: u64,
-    count: u64,
-}
-
 #[derive(Debug)]
 struct Shared {
     folder: PathBuf,
@@ -79,10 +71,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     file: Option<Arc<File>>,
-    /// Free runs below `end`, by their first block; no two touch.
-    free: BTreeMap<u64, u64>,
-    /// Blocks of the file.
-    end: u64,
+    blocks: Blocks,
     usage: Usage,
 }
 
@@ -109,17 +98,14 @@ impl Scratch {
             return Ok(stored(Place::Memory(value)));
         }
         let file = state.file(&shared.folder).map_err(|cause| shared.error("make", cause))?;
-        let runs = state.take(bytes.div_ceil(BLOCK));
+        let wanted = bytes.div_ceil(BLOCK);
+        let runs = state.blocks.take(wanted);
+        state.usage.file += wanted * BLOCK;
+        state.usage.file_peak = state.usage.file_peak.max(state.blocks.length());
         drop(state);
         // From here on dropping `stored` frees the blocks, also where writing fails.
         let stored = stored(Place::File(runs));
-        let content = value.to_bytes();
-        let mut rest = content.as_slice();
-        for run in stored.runs() {
-            let (now, later) = rest.split_at(rest.len().min((run.count * BLOCK) as usize));
-            write_at(&file, now, run.first * BLOCK).map_err(|cause| shared.error("write", cause))?;
-            rest = later;
-        }
+        write(&file, stored.runs(), &bytes_of(&value)).map_err(|cause| shared.error("write", cause))?;
         Ok(stored)
     }
 
@@ -134,15 +120,12 @@ impl Scratch {
     /// The file cannot be cut.
     pub fn trim(&self) -> Result<(), ScratchError> {
         let mut state = self.shared.state();
-        let Some((first, count)) = state.free.last_key_value().map(|(first, count)| (*first, *count)) else {
-            return Ok(());
-        };
-        if first + count == state.end {
+        let length = state.blocks.used_length();
+        if length < state.blocks.length() {
             if let Some(file) = &state.file {
-                file.set_len(first * BLOCK).map_err(|cause| self.shared.error("cut", cause))?;
+                file.set_len(length).map_err(|cause| self.shared.error("cut", cause))?;
             }
-            state.free.remove(&first);
-            state.end = first;
+            state.blocks.cut();
         }
         Ok(())
     }
@@ -170,13 +153,13 @@ impl Stored {
         };
         let fail = |cause| self.shared.error("read", cause);
         let file = self.shared.state().file(&self.shared.folder).map_err(fail)?;
-        let mut content = vec![0; self.bytes as usize];
-        let mut rest = content.as_mut_slice();
-        for run in runs {
-            let (now, later) = rest.split_at_mut(rest.len().min((run.count * BLOCK) as usize));
-            read_at(&file, now, run.first * BLOCK).map_err(fail)?;
-            rest = later;
+        if self.dtype == DataType::Float && cfg!(target_endian = "little") {
+            let mut content = vec![0.0f32; self.bytes as usize / size_of::<f32>()];
+            read(&file, runs, bytemuck::cast_slice_mut(&mut content)).map_err(fail)?;
+            return Ok(Value::f32(&self.shape, content));
         }
+        let mut content = vec![0; self.bytes as usize];
+        read(&file, runs, &mut content).map_err(fail)?;
         let tensor = Tensor::from_raw(self.dtype, self.shape.clone(), content.into());
         tensor.and_then(|t| Value::from_tensor(&t)).map_err(|error| fail(io::Error::other(error)))
     }
@@ -194,7 +177,11 @@ impl Drop for Stored {
         let mut state = self.shared.state();
         match &self.place {
             Place::Memory(_) => state.usage.memory -= self.bytes,
-            Place::File(runs) => runs.iter().for_each(|run| state.give(*run)),
+            Place::File(runs) => {
+                for run in runs {
+                    state.usage.file -= state.blocks.give(*run) * BLOCK;
+                }
+            }
         }
     }
 }
@@ -219,81 +206,17 @@ impl State {
         self.file = Some(Arc::clone(&file));
         Ok(file)
     }
-
-    /// Takes blocks: the smallest free run that is long enough, or all that is free from the front, and then new ones.
-    fn take(&mut self, mut wanted: u64) -> Vec<Run> {
-        self.usage.file += wanted * BLOCK;
-        let mut runs = Vec::new();
-        let fitting =
-            self.free.iter().filter(|(_, count)| **count >= wanted).min_by_key(|(_, count)| **count);
-        let mut next = fitting.map(|(first, _)| *first);
-        while wanted > 0 {
-            let Some(first) = next.or_else(|| self.free.keys().next().copied()) else { break };
-            let count = self.free.remove(&first).unwrap_or(0);
-            let taken = count.min(wanted);
-            runs.push(Run { first, count: taken });
-            if taken < count {
-                self.free.insert(first + taken, count - taken);
-            }
-            wanted -= taken;
-            next = None;
-        }
-        if wanted > 0 {
-            runs.push(Run { first: self.end, count: wanted });
-            self.end += wanted;
-            self.usage.file_peak = self.usage.file_peak.max(self.end * BLOCK);
-        }
-        runs
-    }
-
-    fn give(&mut self, Run { mut first, mut count }: Run) {
-        self.usage.file -= count * BLOCK;
-        if let Some(after) = self.free.remove(&(first + count)) {
-            count += after;
-        }
-        if let Some((before, length)) = self.free.range(..first).next_back().map(|(f, c)| (*f, *c))
-            && before + length == first
-        {
-            (first, count) = (before, length + count);
-        }
-        self.free.insert(first, count);
-    }
 }
 
-#[cfg(unix)]
-fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
-}
-
-#[cfg(windows)]
-fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        bytes = &bytes[written..];
-        offset += written as u64;
-    }
-    Ok(())
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let read = std::os::windows::fs::FileExt::seek_read(file, bytes, offset)?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        bytes = &mut bytes[read..];
-        offset += read as u64;
-    }
-    Ok(())
+/// Little-endian bytes, without a copy for the types of which there is much.
+fn bytes_of(value: &Value) -> Cow<'_, [u8]> {
+    let as_it_is = match value {
+        Value::F32(a) if cfg!(target_endian = "little") => a.as_slice().map(bytemuck::cast_slice),
+        Value::I8(a) => a.as_slice().map(bytemuck::cast_slice),
+        Value::U8(a) => a.as_slice(),
+        _ => None,
+    };
+    as_it_is.map_or_else(|| Cow::Owned(value.to_bytes()), Cow::Borrowed)
 }
 
 #[cfg(test)]

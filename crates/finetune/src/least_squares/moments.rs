@@ -9,6 +9,8 @@ use super::Geometry;
 pub(super) const CHUNK: usize = 768;
 /// From one row of a chunk to the next; with a whole multiple of the cache's ways, columns would evict each other.
 pub(super) const STRIDE: usize = CHUNK + 16;
+/// Rows and columns of a square that is transposed at once.
+const TILE: usize = 32;
 /// Groups up to this size are summed without a matrix product.
 const NARROW: usize = 32;
 
@@ -157,17 +159,28 @@ impl Moments {
     fn add_wide(&mut self, x: &[f32], d: &[f32], n: usize) {
         let Geometry { outputs, inputs, .. } = self.geometry;
         let band = band(inputs);
-        for_bands(&mut self.a, inputs, inputs, band, |group, first, a| {
+        // Every band packs the right matrix anew, which is fast where its rows lie in one piece.
+        let mut columns = vec![0.0; x.len() / STRIDE * n];
+        let tiles = |(group, columns): (usize, &mut [f32])| {
             let x = &x[group * inputs * STRIDE..][..inputs * STRIDE];
-            let rest = &x[first * STRIDE..];
-            let (left, right) = (MatRef::row_major(rest, STRIDE), MatRef::transposed(rest, STRIDE));
+            columns.par_chunks_mut(TILE * inputs).enumerate().for_each(|(i, tile)| {
+                for (k, row) in x.chunks(STRIDE).enumerate() {
+                    for (value, &from) in tile[k..].iter_mut().step_by(inputs).zip(&row[i * TILE..]) {
+                        *value = from;
+                    }
+                }
+            });
+        };
+        columns.par_chunks_mut(inputs * n).enumerate().for_each(tiles);
+        for_bands(&mut self.a, inputs, inputs, band, |group, first, a| {
+            let left = MatRef::row_major(&x[(group * inputs + first) * STRIDE..], STRIDE);
+            let right = MatRef::row_major(&columns[group * inputs * n + first..], inputs);
             let rows = a.len() / inputs;
             matmul_into(rows, n, inputs - first, left, right, &mut a[first..], inputs, 1.0, 1.0);
         });
         for_bands(&mut self.b, outputs, inputs, outputs.min(band), |group, first, b| {
-            let x = &x[group * inputs * STRIDE..][..inputs * STRIDE];
-            let d = &d[(group * outputs + first) * STRIDE..];
-            let (left, right) = (MatRef::row_major(d, STRIDE), MatRef::transposed(x, STRIDE));
+            let left = MatRef::row_major(&d[(group * outputs + first) * STRIDE..], STRIDE);
+            let right = MatRef::row_major(&columns[group * inputs * n..], inputs);
             let rows = b.len() / inputs;
             matmul_into(rows, n, inputs, left, right, b, inputs, 1.0, 1.0);
         });
@@ -236,7 +249,6 @@ fn for_bands(
 
 /// Copies what is above the diagonal below it.
 fn mirror(a: &mut [f32], size: usize) {
-    const TILE: usize = 32;
     for top in (0..size).step_by(TILE) {
         for left in (0..=top).step_by(TILE) {
             for i in top..(top + TILE).min(size) {

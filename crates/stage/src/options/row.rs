@@ -11,6 +11,8 @@ pub enum Stage {
     Quantize,
     /// `shiftwise-npu-check`.
     NpuCheck,
+    /// `shiftwise-finetune`.
+    Finetune,
     /// `shiftwise-evaluate`.
     Evaluate,
 }

@@ -70,10 +70,10 @@ fn integers_wait_where_the_model_is_quantized() {
     assert_eq!(layers.len(), 7, "{skipped:?}");
     let shown: Vec<Vec<&str>> = layers.iter().map(|l| vec![l.input.as_str()]).collect();
     let schedule = schedule::Schedule::of(&quantized.graph, &shown);
-    for k in 0..layers.len() {
+    for (k, layer) in layers.iter().enumerate() {
         for name in schedule.advance(k).waiting {
             let (_, maker) = quantized.graph.producer(&name).expect("inputs are quantized at once");
-            assert!(maker.is("QuantizeLinear"), "{name} waits in front of {}", layers[k].node);
+            assert!(maker.is("QuantizeLinear"), "{name} waits in front of {}", layer.node);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use shiftwise_graph::{Attribute, Builder, Node, Tensor};
 
+use super::super::behind::Behind;
 use super::super::op::LayerOp;
 use super::super::*;
 use super::graphs::branches;
@@ -127,7 +128,7 @@ fn activations_with_their_parameters() {
             .node_with(op, &inputs, &["y"], attributes)
             .build(&[("y", &[1, 2, 3, 3])], 17);
         let (_, node) = model.graph.producer("y").unwrap();
-        op::Behind::parse(&model.graph, 17, node, "x").map(|behind| behind.resolve(rank))
+        Behind::parse(&model.graph, 17, node, "x").map(|behind| behind.resolve(rank))
     };
     assert_eq!(read("PRelu", &["two"], &[], 4), Some(Ok(Activation::PRelu(vec![0.1, 0.2]))));
     assert!(read("PRelu", &["two"], &[], 5).is_some_and(|r| r.is_err()));

@@ -1,6 +1,11 @@
 //! Algorithms that improve accuracy.
 
-use crate::options::row::{Row, any, bool, float, int};
+use super::FINETUNE;
+use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, texts, yes};
+
+const ALGORITHMS: &[Choice] = &[yes("least_squares", &[]), no("adaround", &[]), no("adaquant", &[])];
+
+const ORDERS: &[Choice] = &[yes("natural", &[]), yes("variance", &[])];
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
@@ -24,6 +29,14 @@ pub(super) const ROWS: &[Row] = &[
     any("auto_mixprecision", "parameters of the choice of types"),
     bool("enable_dual_quant_node_pairs", "two Q/DQ pairs where types meet").aka(&["dual_quant_nodes"]).fixed("false"),
     bool("include_fast_ft", "finetune weights layer by layer").fixed("false"),
+    choice("finetune_algorithm", ALGORITHMS, "how integers are chosen").aka(&["optim_algorithm"]).read_by(FINETUNE),
+    int("finetune_positions", 1, "positions of a layer's output, over all samples, that its integers are fitted to").read_by(FINETUNE),
+    int("finetune_seed", 0, "seed of the choice of positions").aka(&["fixed_seed"]).read_by(FINETUNE),
+    float("finetune_regularization", "the pull towards the float weights, as a share of the mean variance of an input").read_by(FINETUNE),
+    int("finetune_sweeps", 1, "passes over the inputs of a layer, at most").read_by(FINETUNE),
+    choice("finetune_order", ORDERS, "the order of a pass over the inputs of a layer: as they lie, or those that vary most first").read_by(FINETUNE),
+    texts("finetune_layers", "tune these nodes only").read_by(FINETUNE),
+    texts("finetune_op_types", "tune these operators only").aka(&["target_op_type"]).read_by(FINETUNE),
     any("fast_finetune", "parameters of finetuning"),
     any("bfp_attributes", "parameters of block floating point"),
     any("mx_attributes", "parameters of microscaling"),

@@ -15,8 +15,13 @@ const CALIBRATE: &[Reader] = &[Reader::Stage(Stage::Calibrate)];
 const PLACEMENT: &[Reader] = &[Reader::Stage(Stage::Calibrate), Reader::Stage(Stage::Quantize)];
 const NPU: &[Reader] = &[Reader::Stage(Stage::NpuCheck)];
 const EVALUATE: &[Reader] = &[Reader::Stage(Stage::Evaluate)];
-const MODEL_WRITERS: &[Reader] =
-    &[Reader::Stage(Stage::Preprocess), Reader::Stage(Stage::Quantize), Reader::Stage(Stage::NpuCheck)];
+const MODEL_WRITERS: &[Reader] = &[
+    Reader::Stage(Stage::Preprocess),
+    Reader::Stage(Stage::Quantize),
+    Reader::Stage(Stage::NpuCheck),
+    Reader::Stage(Stage::Finetune),
+];
+const FINETUNE: &[Reader] = &[Reader::Stage(Stage::Finetune)];
 const DATA: &[Reader] = &[Reader::Data];
 const ENGINE: &[Reader] = &[Reader::Engine];
 const RUN: &[Reader] = &[Reader::Run];

@@ -1,0 +1,248 @@
+//! Least-squares rounding of one layer, from its samples to its constants.
+
+use shiftwise_graph::{Graph, Tensor};
+use shiftwise_quant::{Position, QParams, QuantType};
+
+use crate::frontier::{Bias, Layer, QuantizedConstant};
+use crate::layer::Op;
+use crate::least_squares::{Errors, Problem, Scales, Search, Start};
+use crate::limits::Limits;
+use crate::tuned::{Constant, LayerReport, Outcome, Share};
+
+/// How far the position of a bias may move.
+const BIAS_REACH: i32 = 12;
+
+/// A constant as the model has it.
+struct Stored {
+    q: Vec<i32>,
+    scales: Scales,
+    ty: QuantType,
+    dims: Vec<usize>,
+}
+
+impl Stored {
+    fn of(graph: &Graph, constant: &QuantizedConstant, channels: usize) -> Result<Self, String> {
+        let find = |name: &str| graph.constant(name).ok_or_else(|| format!("{name:?} is no constant"));
+        let integers = find(&constant.integers)?;
+        let ty = QuantType::from_data_type(integers.dtype())
+            .ok_or_else(|| format!("{:?} has elements of type {}", constant.integers, integers.dtype()))?;
+        let zero = constant.zero_point.as_deref().map(find).transpose()?.and_then(Tensor::to_i64);
+        if zero.is_some_and(|zeros| zeros.iter().any(|z| *z != 0)) {
+            return Err(format!("{:?} has a zero point other than 0", constant.integers));
+        }
+        let scales = find(&constant.scale)?.to_f32().unwrap_or_default();
+        let scales = match scales[..] {
+            [scale] => Scales::Single(scale),
+            _ if scales.len() == channels => Scales::PerOutput(scales),
+            _ => return Err(format!("{:?} has {} scales", constant.integers, scales.len())),
+        };
+        let q = integers.to_i64().unwrap_or_default();
+        let q = q.into_iter().map(|q| i32::try_from(q).unwrap_or(i32::MAX)).collect();
+        Ok(Self { q, scales, ty, dims: integers.dims().to_vec() })
+    }
+
+    fn values(&self) -> Vec<f64> {
+        self.q.iter().enumerate().map(|(i, q)| f64::from(*q) * f64::from(self.scales.of(i))).collect()
+    }
+}
+
+/// What is found for a layer.
+pub(crate) struct Found {
+    /// Weights and bias; empty where the layer stays as it is.
+    pub(crate) constants: Vec<Constant>,
+    /// A float bias, by its name.
+    pub(crate) float_bias: Option<(String, Tensor)>,
+    pub(crate) report: LayerReport,
+}
+
+/// Chooses the integers of a layer.
+///
+/// Fails, saying why, for a layer whose constants are not of a form that can be chosen.
+pub(crate) fn least_squares(
+    layer: &Layer,
+    op: &Op,
+    graph: &Graph,
+    problem: &Problem,
+    limits: &Limits,
+    search: &Search,
+) -> Result<Found, String> {
+    let channels = problem.geometry().channels();
+    let weight = Stored::of(graph, &layer.weight, channels)?;
+    let beta = if let Op::Gemm { beta, .. } = op { f64::from(*beta) } else { 1.0 };
+    let bias = match &layer.bias {
+        Some(Bias::Quantized(constant)) => Some(Stored::of(graph, constant, channels)?),
+        _ => None,
+    };
+    let present = match &layer.bias {
+        None => vec![0.0; channels],
+        Some(Bias::Quantized(_)) => bias.as_ref().map(Stored::values).unwrap_or_default(),
+        Some(Bias::Float(name)) => graph
+            .constant(name)
+            .and_then(Tensor::to_f32)
+            .ok_or_else(|| format!("its bias {name:?} is no constant"))?
+            .into_iter()
+            .map(f64::from)
+            .collect(),
+    };
+    if present.len() != channels {
+        return Err(format!("its bias has {} elements for {channels} channels", present.len()));
+    }
+    let start = Start {
+        q: weight.q.clone(),
+        scales: weight.scales.clone(),
+        bias: present.iter().map(|b| b * beta).collect(),
+    };
+    let range = weight.ty.symmetric_range();
+    let range = (range.0 as i32, range.1 as i32);
+    let free_bias = layer.bias.is_some() && beta != 0.0;
+    let candidates = candidates(layer, &weight, bias.as_ref(), limits);
+    let tuned = problem.solve(&start, &candidates, range, &Search { free_bias, ..search.clone() });
+
+    let moved = moved(&start.scales, &tuned.scales);
+    let mut constants = Vec::new();
+    let mut float_bias = None;
+    let mut stored = tuned.bias.clone();
+    if free_bias {
+        let wanted: Vec<f32> = tuned.bias.iter().map(|b| (b / beta) as f32).collect();
+        match (&layer.bias, &bias) {
+            (Some(Bias::Quantized(constant)), Some(old)) => {
+                let at = moved.map(|(_, new)| (layer.weight.scale.as_str(), new));
+                let (new, values) = bias_constant(graph, constant, old, &wanted, at, limits)?;
+                stored = values.iter().map(|b| b * beta).collect();
+                constants.push(new);
+            }
+            (Some(Bias::Float(name)), _) => {
+                stored = wanted.iter().map(|b| f64::from(*b) * beta).collect();
+                let dims = graph.constant(name).map(|t| t.dims().to_vec()).unwrap_or_default();
+                float_bias = Some((name.clone(), Tensor::f32(&dims, &wanted)));
+            }
+            _ => {}
+        }
+    }
+    let after = problem.error_of(&tuned.q, &tuned.scales, &stored);
+    let better = after.held_out < tuned.before.held_out;
+    let shares = |e: Errors| Share {
+        fitted: e.fit / problem.signal().fit.max(f64::MIN_POSITIVE),
+        held_out: e.held_out / problem.signal().held_out.max(f64::MIN_POSITIVE),
+    };
+    let changed = tuned.q.iter().zip(&weight.q).filter(|(a, b)| a != b).count() as u64;
+    let report = LayerReport {
+        node: layer.node.clone(),
+        op: layer.op_type.clone(),
+        outcome: if better { Outcome::Tuned } else { Outcome::Kept },
+        reason: None,
+        before: Some(shares(tuned.before)),
+        after: Some(shares(if better { after } else { tuned.before })),
+        changed: if better { changed } else { 0 },
+        weights: weight.q.len() as u64,
+        moved: moved.filter(|_| better),
+    };
+    if !better {
+        return Ok(Found { constants: Vec::new(), float_bias: None, report });
+    }
+    let scale = if let Scales::Single(scale) = tuned.scales { scale } else { weight.scales.of(0) };
+    let tensor = integers(weight.ty, &weight.dims, &tuned.q)?;
+    constants.push(Constant {
+        integers: layer.weight.integers.clone(),
+        params: QParams { ty: weight.ty, scale, zero_point: 0 },
+        scale: (layer.weight.scale.clone(), moved.map(|_| scale_like(graph, &layer.weight.scale, scale))),
+        tensor,
+    });
+    Ok(Found { constants, float_bias, report })
+}
+
+/// The scales to try: that of the model, and where the limits allow it half and twice of it.
+fn candidates(layer: &Layer, weight: &Stored, bias: Option<&Stored>, limits: &Limits) -> Vec<Scales> {
+    let mut scales = vec![weight.scales.clone()];
+    // The scale of a 32-bit bias is the product of those of input and weights, and stays with them.
+    let bound = bias.is_some_and(|b| b.ty == QuantType::Int32);
+    if let Some(position) = limits.position(&layer.weight.scale).filter(|_| !bound) {
+        for step in [-1, 1] {
+            let moved = Position::new(position.get() + step);
+            let weights = (layer.weight.scale.as_str(), moved);
+            let bias = match &layer.bias {
+                Some(Bias::Quantized(bias)) => limits.position(&bias.scale).map(|p| (bias.scale.as_str(), p)),
+                _ => None,
+            };
+            let with_bias = |(name, at)| around(at).any(|at| limits.allow(&[weights, (name, at)]));
+            if limits.allow(&[weights]) || bias.is_some_and(with_bias) {
+                scales.push(Scales::Single(moved.scale()));
+            }
+        }
+    }
+    scales
+}
+
+fn moved(old: &Scales, new: &Scales) -> Option<(Position, Position)> {
+    match (old, new) {
+        (Scales::Single(old), Scales::Single(new)) if old != new => {
+            Some((Position::of(*old)?, Position::of(*new)?))
+        }
+        _ => None,
+    }
+}
+
+/// The bias as integers, and what they stand for. Its position is the one with the least squared error of those that the limits allow.
+fn bias_constant(
+    graph: &Graph,
+    constant: &QuantizedConstant,
+    old: &Stored,
+    wanted: &[f32],
+    weights_at: Option<(&str, Position)>,
+    limits: &Limits,
+) -> Result<(Constant, Vec<f64>), String> {
+    let (lo, hi) = old.ty.symmetric_range();
+    let mut scales = old.scales.clone();
+    let mut new_scale = None;
+    if let (Scales::Single(_), Some(position)) = (&old.scales, limits.position(&constant.scale)) {
+        let mut best: Option<(f64, Position)> = None;
+        for candidate in around(position) {
+            let moves = [Some((constant.scale.as_str(), candidate)), weights_at];
+            let moves: Vec<_> = moves.into_iter().flatten().collect();
+            if !limits.allow(&moves) {
+                continue;
+            }
+            let params = QParams { ty: old.ty, scale: candidate.scale(), zero_point: 0 };
+            let error = wanted.iter().map(|b| f64::from(b - params.fake(*b)).powi(2)).sum();
+            if best.is_none_or(|(least, _)| error < least) {
+                best = Some((error, candidate));
+            }
+        }
+        let (_, best) = best.ok_or("no position of its bias keeps the limits of the NPU")?;
+        scales = Scales::Single(best.scale());
+        new_scale = (best != position).then(|| best.scale());
+    }
+    let q: Vec<i32> = wanted
+        .iter()
+        .enumerate()
+        .map(|(i, b)| {
+            let q = (f64::from(*b) / f64::from(scales.of(i))).round_ties_even();
+            q.clamp(lo as f64, hi as f64) as i32
+        })
+        .collect();
+    let values = q.iter().enumerate().map(|(i, q)| f64::from(*q) * f64::from(scales.of(i))).collect();
+    let tensor = integers(old.ty, &old.dims, &q)?;
+    let params = QParams { ty: old.ty, scale: scales.of(0), zero_point: 0 };
+    let scale = (constant.scale.clone(), new_scale.map(|scale| scale_like(graph, &constant.scale, scale)));
+    Ok((Constant { integers: constant.integers.clone(), params, scale, tensor }, values))
+}
+
+/// Positions that a bias may move to, coarsest first.
+fn around(position: Position) -> impl Iterator<Item = Position> {
+    (position.get() - BIAS_REACH..=position.get() + BIAS_REACH).map(Position::new)
+}
+
+/// A scale in the shape that the model has it.
+fn scale_like(graph: &Graph, name: &str, scale: f32) -> Tensor {
+    let dims = graph.constant(name).map(|t| t.dims().to_vec()).unwrap_or_default();
+    Tensor::f32(&dims, &[scale])
+}
+
+fn integers(ty: QuantType, dims: &[usize], q: &[i32]) -> Result<Tensor, String> {
+    let bytes: Vec<u8> = match ty {
+        QuantType::Int8 | QuantType::Uint8 => q.iter().map(|q| *q as u8).collect(),
+        QuantType::Int16 | QuantType::Uint16 => q.iter().flat_map(|q| (*q as u16).to_le_bytes()).collect(),
+        QuantType::Int32 => q.iter().flat_map(|q| q.to_le_bytes()).collect(),
+    };
+    Tensor::from_raw(ty.data_type(), dims.to_vec(), bytes.into()).map_err(|e| e.to_string())
+}
