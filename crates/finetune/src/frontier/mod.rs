@@ -186,7 +186,7 @@ impl<'a> Frontier<'a> {
         self.float.commit(float, waits_float);
         self.quantized.commit(quantized, waits_quantized);
         self.next = layer + 1;
-        //self.scratch.trim().map_err(FrontierError::from)?;
+        self.scratch.trim().map_err(FrontierError::from)?;
         Ok(())
     }
 

@@ -114,14 +114,15 @@ impl Scratch {
         self.shared.state().usage
     }
 
-    /// Gives blocks at the end of the file, which nothing uses, back to the disk.
+    /// Gives blocks at the end of the file, which nothing uses, back to the disk, once they are more than half of it: what is cut off is
+    /// mostly written again soon.
     ///
     /// # Errors
     /// The file cannot be cut.
     pub fn trim(&self) -> Result<(), ScratchError> {
         let mut state = self.shared.state();
         let length = state.blocks.used_length();
-        if length < state.blocks.length() {
+        if length < state.blocks.length() / 2 {
             if let Some(file) = &state.file {
                 file.set_len(length).map_err(|cause| self.shared.error("cut", cause))?;
             }
