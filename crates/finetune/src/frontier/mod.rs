@@ -3,13 +3,15 @@
 //! What a layer reads in the quantized model depends on the integers of all layers before it, which are tuned while the walk goes on.
 //! Both models therefore stop in front of each layer: what later nodes need waits, for every sample, in memory or in a file
 //! (`scratch`), and each node runs once in the whole walk (`schedule`). What runs between two stops is a model of its own
-//! (`segment`), prepared when it is needed. Nothing here may change what a layer reads: every value has the bits that a run of the whole model
-//! gives.
+//! (`segment`), prepared when it is needed. Nothing here may change what a layer reads: with the embedded engine every value has
+//! the bits that a run of the whole model gives. There are two exceptions. Float16 models are rounded only where a value leaves the graph, and
+//! here it leaves at every stop. ONNX Runtime chooses the order of sums for a graph as a whole, so that it may be another one for a part.
 
 mod behind;
 mod blocks;
 mod discover;
 mod error;
+mod found;
 mod op;
 mod schedule;
 mod scratch;
@@ -25,8 +27,9 @@ use rayon::prelude::*;
 use shiftwise_engine::Engine;
 use shiftwise_graph::{Model, Patch, Tensor, Value};
 
-pub use discover::{Bias, Layer, QuantizedConstant, Skipped, find_layers};
+pub use discover::{Skipped, find_layers};
 pub use error::{BoxError, FrontierError, Which};
+pub use found::{Bias, Layer, QuantizedConstant};
 pub use op::LayerOp;
 pub use scratch::{Scratch, ScratchError, Stored, Usage};
 

@@ -71,7 +71,6 @@ impl Segment {
         let known = |name: &String| types.get(name).cloned();
         let inputs = self.inputs.iter().map(|name| ValueInfo { name: name.clone(), ty: fed(name) }).collect();
         let output = |name: &String| {
-            // Extents may be wrong in a model that nobody runs whole; the type and the rank are enough.
             let ty = known(name).map_or(ValueType::Other(None), ValueType::Tensor);
             ValueInfo { name: name.clone(), ty }
         };

@@ -3,7 +3,7 @@
 use shiftwise_graph::{Attribute, Builder, Graph, Model, Node, Tensor, ValueInfo};
 
 use super::super::*;
-use super::support::{check, options, quantize, samples, walk, weights};
+use super::support::{check, compare, options, quantize, samples, walk, weights};
 
 /// A residual addition with a convolution on its shortcut, a concatenation, and a classifier.
 pub(super) fn branches() -> Model {
@@ -62,6 +62,45 @@ fn branches_are_walked_as_whole_runs_go() {
 }
 
 #[test]
+fn values_that_are_not_finite_do_not_stop_the_walk() {
+    let float = branches();
+    let mut samples = samples(&float, 4);
+    let quantized = quantize(&float, &samples);
+    let mut values = samples[1][0].1.as_f32().unwrap().to_vec();
+    (values[5], values[100]) = (f32::NAN, f32::INFINITY);
+    samples[1][0].1 = Value::f32(&[1, 3, 8, 8], values);
+    let folder = tempfile::tempdir().unwrap();
+    let engine = shiftwise_engine::embedded();
+    let walked = walk(&engine, [&float, &quantized], &samples, options(&folder, 0, 2), 0, true);
+    assert!(walked.pairs.values().any(|pairs| pairs[1].y.as_f32().unwrap().iter().any(|v| !v.is_finite())));
+    compare(&engine, &float, &walked, &samples);
+}
+
+#[test]
+fn other_engines_walk_as_well() {
+    // Where there is no such library, there is nothing to compare.
+    let Ok(engine) = shiftwise_engine::onnxruntime(&shiftwise_engine::OrtOptions::default()) else { return };
+    let float = branches();
+    let samples = samples(&float, 5);
+    let quantized = quantize(&float, &samples);
+    let folder = tempfile::tempdir().unwrap();
+    let walked = walk(&engine, [&float, &quantized], &samples, options(&folder, 0, 2), 0, true);
+    let ours =
+        walk(&shiftwise_engine::embedded(), [&float, &quantized], &samples, options(&folder, 0, 2), 0, true);
+    for (k, pairs) in &walked.pairs {
+        // Sums in another order: outputs differ by rounding, and now and then a rounded input by a step.
+        for (theirs, ours) in pairs.iter().zip(&ours.pairs[k]) {
+            let values = |value: &Value| value.as_f32().unwrap().to_vec();
+            let near = |(a, b): (f32, f32)| (a - b).abs() <= 1e-4 * (1.0 + b.abs());
+            assert!(values(&theirs.y).into_iter().zip(values(&ours.y)).all(near), "output of layer {k}");
+            let pairs = values(&theirs.x).into_iter().zip(values(&ours.x));
+            let other = pairs.filter(|pair| !near(*pair)).count();
+            assert!(other * 50 <= ours.x.len(), "{other} inputs of layer {k}");
+        }
+    }
+}
+
+#[test]
 fn integers_wait_where_the_model_is_quantized() {
     let float = branches();
     let samples = samples(&float, 4);
@@ -84,7 +123,8 @@ fn nodes_run_that_a_layer_depends_on_and_no_others() {
     let samples = samples(&float, 2);
     let quantized = quantize(&float, &samples);
     let folder = tempfile::tempdir().unwrap();
-    let walked = walk([&float, &quantized], &samples, options(&folder, 0, 2), 0, false);
+    let walked =
+        walk(&shiftwise_engine::embedded(), [&float, &quantized], &samples, options(&folder, 0, 2), 0, false);
     let ran = |runs: &[u32], model: &Model| -> Vec<String> {
         let nodes = model.graph.nodes().zip(runs);
         nodes.filter(|(_, n)| **n == 1).map(|((_, node), _)| node.name.clone()).collect()

@@ -37,13 +37,14 @@ pub(super) fn samples(float: &Model, count: usize) -> Vec<Sample> {
 
 /// The tensors of these names on each sample, in a run of the whole model.
 pub(super) fn whole(
+    engine: &dyn Engine,
     model: &Model,
     names: &BTreeSet<String>,
     samples: &[Sample],
 ) -> Vec<BTreeMap<String, Value>> {
     let graph = &model.graph;
     let watched = names.iter().filter(|n| graph.producer(n).is_some()).cloned().collect();
-    let session = embedded().prepare(model, &PrepareOptions::watching(Watch::Named(watched))).unwrap();
+    let session = engine.prepare(model, &PrepareOptions::watching(Watch::Named(watched))).unwrap();
     let run = |sample: &Sample| {
         let mut seen: BTreeMap<String, Value> = sample.iter().cloned().collect();
         session
@@ -66,7 +67,7 @@ pub(super) fn quantize(float: &Model, samples: &[Sample]) -> Model {
     let placement = Placement::of(float, &PlacementOptions::default()).unwrap();
     let names: BTreeSet<String> = placement.sites.keys().cloned().collect();
     let mut largest: BTreeMap<String, f32> = BTreeMap::new();
-    for seen in whole(float, &names, samples) {
+    for seen in whole(&embedded(), float, &names, samples) {
         for (name, value) in seen {
             let most = value.as_f32().unwrap_or(&[]).iter().fold(0.0f32, |m, v| m.max(v.abs()));
             let entry = largest.entry(name).or_default();
@@ -111,6 +112,7 @@ pub(super) struct Walked {
 
 /// Visits the layers from `first` on, and turns over the integers of each where asked to.
 pub(super) fn walk(
+    engine: &dyn Engine,
     [float, quantized]: [&Model; 2],
     samples: &[Sample],
     options: Options,
@@ -119,11 +121,10 @@ pub(super) fn walk(
 ) -> Walked {
     let (layers, _) = find_layers(quantized, float);
     let load = |i: usize| Ok(samples[i].clone());
-    let engine = embedded();
     let never = || false;
     let count = layers.len();
     let mut frontier =
-        Frontier::new(&engine, float, quantized.clone(), layers, samples.len(), &load, &never, options)
+        Frontier::new(engine, float, quantized.clone(), layers, samples.len(), &load, &never, options)
             .unwrap();
     let (mut pairs, mut waited) = (BTreeMap::new(), Vec::new());
     for k in first..count {
@@ -150,12 +151,13 @@ fn bits(value: &Value) -> (Vec<usize>, Vec<u8>) {
 }
 
 /// Fails unless every pair is what whole runs of the float and of the final quantized model show.
-pub(super) fn compare(float: &Model, walked: &Walked, samples: &[Sample]) {
+pub(super) fn compare(engine: &dyn Engine, float: &Model, walked: &Walked, samples: &[Sample]) {
     let (layers, _) = find_layers(&walked.model, float);
     let names =
         |get: &dyn Fn(&Layer) -> Vec<String>| layers.iter().flat_map(get).collect::<BTreeSet<String>>();
-    let of_float = whole(float, &names(&|l| vec![l.float_input.clone(), l.float_output.clone()]), samples);
-    let of_quantized = whole(&walked.model, &names(&|l| vec![l.input.clone()]), samples);
+    let of_float =
+        whole(engine, float, &names(&|l| vec![l.float_input.clone(), l.float_output.clone()]), samples);
+    let of_quantized = whole(engine, &walked.model, &names(&|l| vec![l.input.clone()]), samples);
     for (k, pairs) in &walked.pairs {
         let layer = &layers[*k];
         assert_eq!(
@@ -163,8 +165,8 @@ pub(super) fn compare(float: &Model, walked: &Walked, samples: &[Sample]) {
             (0..samples.len()).collect::<Vec<_>>()
         );
         for (pair, (f, q)) in pairs.iter().zip(of_float.iter().zip(&of_quantized)) {
-            assert_eq!(bits(&pair.x), bits(&q[&layer.input]), "input of {}", layer.node);
-            assert_eq!(bits(&pair.y), bits(&f[&layer.float_output]), "output of {}", layer.node);
+            assert!(bits(&pair.x) == bits(&q[&layer.input]), "input of {}", layer.node);
+            assert!(bits(&pair.y) == bits(&f[&layer.float_output]), "output of {}", layer.node);
             assert_eq!(bits(pair.x_float.as_ref().unwrap()), bits(&f[&layer.float_input]), "{}", layer.node);
             let op = layer.op(pair.x.shape());
             assert!(op.is_ok() && layer.activation(pair.y.shape()).is_ok(), "{}: {op:?}", layer.node);
@@ -174,29 +176,31 @@ pub(super) fn compare(float: &Model, walked: &Walked, samples: &[Sample]) {
 
 /// All of the above on one model: with and without memory, in one go and resumed, tuned and as it is.
 pub(super) fn check(float: &Model, samples: &[Sample]) {
+    let engine = &embedded();
     let quantized = quantize(float, samples);
     let models = [float, &quantized];
     let folder = tempfile::tempdir().unwrap();
-    let in_memory = walk(models, samples, options(&folder, u64::MAX, 3), 0, true);
+    let in_memory = walk(engine, models, samples, options(&folder, u64::MAX, 3), 0, true);
     assert_eq!(in_memory.usage.file_peak, 0);
-    compare(float, &in_memory, samples);
+    compare(engine, float, &in_memory, samples);
     for runs in &in_memory.runs {
         assert!(runs.iter().all(|n| *n <= 1), "{runs:?}");
         assert!(runs.contains(&1));
     }
-    let on_disk = walk(models, samples, options(&folder, 0, 4), 0, true);
-    compare(float, &on_disk, samples);
+    let on_disk = walk(engine, models, samples, options(&folder, 0, 4), 0, true);
+    compare(engine, float, &on_disk, samples);
     assert_eq!(on_disk.usage.memory_peak, 0);
     let two_cuts = on_disk.waited.windows(2).map(|cuts| cuts[0] + cuts[1]).max();
     let most = two_cuts.max(on_disk.waited.first().copied()).unwrap_or(0);
     assert!(on_disk.usage.file_peak <= most, "{} of {most}", on_disk.usage.file_peak);
-    compare(float, &walk(models, samples, options(&folder, 0, 1), 0, false), samples);
+    compare(engine, float, &walk(engine, models, samples, options(&folder, 0, 1), 0, false), samples);
     let count = in_memory.pairs.len();
     for first in [1, count / 2, count - 1] {
         if first < count {
-            let resumed = walk([float, &in_memory.model], samples, options(&folder, 4096, 2), first, false);
+            let resumed =
+                walk(engine, [float, &in_memory.model], samples, options(&folder, 4096, 2), first, false);
             assert_eq!(resumed.pairs.len(), count - first);
-            compare(float, &resumed, samples);
+            compare(engine, float, &resumed, samples);
             for (k, pairs) in &resumed.pairs {
                 let same = |(a, b): (&Pair, &Pair)| bits(&a.x) == bits(&b.x) && bits(&a.y) == bits(&b.y);
                 assert!(pairs.iter().zip(&in_memory.pairs[k]).all(same));
