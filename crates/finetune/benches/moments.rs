@@ -74,11 +74,15 @@ impl Layer {
             Start { q: vec![0; len], scales: Scales::Single(1.0 / 64.0), bias: vec![0.0; self.outputs] };
         let time = |sweeps| {
             let search = Search { sweeps, block, ..Search::default() };
-            let started = Instant::now();
-            let tuned = problem.solve(&start, &[Scales::Single(1.0 / 64.0)], (-127, 127), &search);
-            (started.elapsed().as_secs_f64(), tuned.sweeps as f64)
+            let (mut seconds, mut took) = (f64::INFINITY, 0);
+            for _ in 0..5 {
+                let started = Instant::now();
+                took = problem.solve(&start, &[Scales::Single(1.0 / 64.0)], (-127, 127), &search).sweeps;
+                seconds = seconds.min(started.elapsed().as_secs_f64());
+            }
+            (seconds, took as f64)
         };
-        let (one, all) = (time(1), time(4));
+        let (one, all) = (time(1), time(6));
         (all.0 - one.0) / (all.1 - one.1)
     }
 }
@@ -140,7 +144,7 @@ fn main() {
         Layer::new("1x1, K = 96", [96, 576, 1], 1, 100),
         Layer::new("depthwise 3x3", [960, 960, 960], 3, 100),
     ];
-    let blocks = [4, 8, 16, 32, 64];
+    let blocks = [4, 8, 16, 32];
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
         pool.install(|| {

@@ -18,7 +18,7 @@ pub(super) struct Descent<'a> {
     /// `[inputs, inputs]`, symmetric.
     pub(super) a: &'a [f32],
     pub(super) inputs: usize,
-    /// Inputs that are worked off one by one.
+    /// Inputs that are worked off one by one; at least one.
     pub(super) block: usize,
     pub(super) range: (f32, f32),
     /// Scale of each output of the band.
@@ -66,10 +66,10 @@ impl Descent<'_> {
 
     /// Works off the inputs `from..to`, after which their `R` is up to date. Whether an integer changed.
     fn sweep(&self, state: &mut State, from: usize, to: usize) -> bool {
-        if to - from <= self.block.max(1) {
+        if to - from <= self.block {
             return self.one_by_one(state, from, to);
         }
-        let middle = (from + (to - from).div_ceil(2).next_multiple_of(self.block.max(1))).min(to - 1);
+        let middle = from + (to - from).div_ceil(2).next_multiple_of(self.block).min(to - from - 1);
         let width = self.scales.len();
         let first = self.sweep(state, from, middle);
         if first {
@@ -146,4 +146,79 @@ pub(super) fn add_product(
         return;
     }
     matmul_into(m, k, width, MatRef::strided(a, inputs, 1), MatRef::row_major(x, width), r, width, 1.0, 1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::Draws;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn blocks_do_not_show(inputs in 1usize..100, width in 1usize..70, seed: u64, block in 1usize..50) {
+            // Whole numbers and powers of two, so that every sum is exact in any order.
+            let mut draws = Draws::new(seed);
+            let mut whole = |n: usize| (0..n).map(|_| draws.below(5) as f32 - 2.0).collect::<Vec<f32>>();
+            let x = whole(30 * inputs);
+            let mut a = vec![0.0; inputs * inputs];
+            for row in x.chunks(inputs) {
+                for (i, x) in row.iter().enumerate() {
+                    for (a, y) in a[i * inputs..].iter_mut().zip(row) {
+                        *a += x * y;
+                    }
+                }
+            }
+            let weights: Vec<f32> = whole(inputs * width).iter().map(|w| w * 0.375).collect();
+            let b = whole(inputs * width);
+            let scales: Vec<f32> = (0..width).map(|o| [0.5, 0.25][o % 2]).collect();
+            let run = |block| {
+                let descent = Descent { a: &a, inputs, block, range: (-4.0, 3.0), scales: &scales };
+                descent.run(&weights, &b, 10)
+            };
+            let whole = run(usize::MAX / 2);
+            prop_assert!(whole.0.iter().all(|q| (-4.0..=3.0).contains(q) && q.fract() == 0.0));
+            prop_assert_eq!(run(block), whole);
+        }
+
+        #[test]
+        fn nothing_is_left_to_gain_from_one_integer(inputs in 1usize..12, width in 1usize..5, seed: u64) {
+            let mut draws = Draws::new(seed);
+            let x = draws.floats(40 * inputs);
+            let mut a = vec![0.0; inputs * inputs];
+            for row in x.chunks(inputs) {
+                for (i, x) in row.iter().enumerate() {
+                    for (a, y) in a[i * inputs..].iter_mut().zip(row) {
+                        *a += x * y / 40.0;
+                    }
+                }
+            }
+            let (weights, b) = (draws.floats(inputs * width), draws.floats(inputs * width));
+            let scales = vec![0.3; width];
+            let descent = Descent { a: &a, inputs, block: 4, range: (-3.0, 3.0), scales: &scales };
+            let (q, _) = descent.run(&weights, &b, 100);
+            for o in 0..width {
+                let cost = |q: &[f32]| -> f64 {
+                    let delta: Vec<f64> = (0..inputs)
+                        .map(|k| f64::from(0.3 * q[k * width + o]) - f64::from(weights[k * width + o]))
+                        .collect();
+                    (0..inputs)
+                        .map(|i| {
+                            let ad: f64 = (0..inputs).map(|j| f64::from(a[i * inputs + j]) * delta[j]).sum();
+                            delta[i] * (ad - 2.0 * f64::from(b[i * width + o]))
+                        })
+                        .sum()
+                };
+                let best = cost(&q);
+                for k in 0..inputs {
+                    for other in -3..=3 {
+                        let mut q = q.clone();
+                        q[k * width + o] = other as f32;
+                        prop_assert!(cost(&q) >= best - 1e-5);
+                    }
+                }
+            }
+        }
+    }
 }

@@ -40,7 +40,7 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { positions: 20_000, seed: 0, max_bytes: 4 << 30 }
+        Self { positions: 20_000, seed: 0, max_bytes: 2 << 30 }
     }
 }
 
@@ -62,7 +62,7 @@ pub struct Search {
 
 impl Default for Search {
     fn default() -> Self {
-        Self { lambda: 1e-3, sweeps: 4, order: Order::Natural, block: 16, free_bias: true }
+        Self { lambda: 1e-3, sweeps: 4, order: Order::Natural, block: 8, free_bias: true }
     }
 }
 

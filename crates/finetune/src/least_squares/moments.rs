@@ -69,7 +69,7 @@ impl Moments {
     /// Bytes that the moments take, at their most.
     pub(super) fn bytes(geometry: &Geometry) -> Option<usize> {
         let matrix = geometry.inputs.checked_add(geometry.outputs)?.checked_mul(geometry.inputs)?;
-        let chunk = (geometry.inputs + geometry.outputs).checked_mul(STRIDE)?;
+        let chunk = (2 * geometry.inputs + geometry.outputs).checked_mul(STRIDE)?;
         matrix.checked_add(chunk)?.checked_mul(geometry.groups)?.checked_mul(4)
     }
 
@@ -94,15 +94,13 @@ impl Moments {
             .zip(self.square_y.par_iter_mut())
             .with_min_len(16)
             .for_each(|((row, sum), square)| {
-                let [s, q] = sums(&row[..n]);
-                *sum += s;
-                *square += q;
+                *sum += sum_of(&row[..n], f64::from);
+                *square += sum_of(&row[..n], squared);
             });
         self.subtract_product(x, y, n, minus_w);
         let [pivot_x, pivot_d] = self.pivot.get_or_insert_with(|| [means(x, n), means(y, n)]);
-        let finite = shift(x, pivot_x, n, &mut self.sum_x, None)
-            & shift(y, pivot_d, n, &mut self.sum_d, Some(&mut self.square_d));
-        if !finite {
+        let finite = shift(x, pivot_x, n, &mut self.sum_x, None);
+        if !finite || !shift(y, pivot_d, n, &mut self.sum_d, Some(&mut self.square_d)) {
             return Err(NonFinite);
         }
         self.count += n as u64;
@@ -262,56 +260,52 @@ fn mirror(a: &mut [f32], size: usize) {
 
 /// The mean of each row's first `n` values.
 fn means(rows: &[f32], n: usize) -> Vec<f32> {
-    rows.chunks(STRIDE).map(|row| (sums(&row[..n])[0] / n as f64) as f32).collect()
+    rows.chunks(STRIDE).map(|row| (sum_of(&row[..n], f64::from) / n as f64) as f32).collect()
 }
 
 /// Subtracts the pivots and adds up what is left, and its squares. Whether all of it is finite.
 fn shift(rows: &mut [f32], pivot: &[f32], n: usize, sum: &mut [f64], square: Option<&mut [f64]>) -> bool {
-    let one = |row: &mut [f32], pivot: f32| {
-        for value in &mut row[..n] {
+    let rows = rows.par_chunks_mut(STRIDE).zip(pivot).zip(sum).with_min_len(16);
+    let one = |((row, pivot), total): ((&mut [f32], &f32), &mut f64)| {
+        let row = &mut row[..n];
+        for value in row.iter_mut() {
             *value -= pivot;
         }
-        sums(&row[..n])
+        let sum = sum_of(row, f64::from);
+        *total += sum;
+        sum.is_finite()
     };
-    let rows = rows.par_chunks_mut(STRIDE).zip(pivot).zip(sum).with_min_len(16);
     match square {
-        None => rows
-            .map(|((row, &pivot), sum)| {
-                let [s, _] = one(row, pivot);
-                *sum += s;
-                s.is_finite()
-            })
-            .reduce(|| true, |a, b| a & b),
+        None => rows.map(one).reduce(|| true, |a, b| a && b),
         Some(square) => rows
             .zip(square)
-            .map(|(((row, &pivot), sum), square)| {
-                let [s, q] = one(row, pivot);
-                *sum += s;
-                *square += q;
-                s.is_finite()
+            .map(|(((row, pivot), sum), square)| {
+                let finite = one(((&mut *row, pivot), sum));
+                *square += sum_of(&row[..n], squared);
+                finite
             })
-            .reduce(|| true, |a, b| a & b),
+            .reduce(|| true, |a, b| a && b),
     }
 }
 
-/// The sum and the sum of squares, in a fixed order.
-fn sums(values: &[f32]) -> [f64; 2] {
-    const LANES: usize = 8;
-    let (mut sum, mut square) = ([0f64; LANES], [0f64; LANES]);
-    let (blocks, rest) = values.as_chunks::<LANES>();
+fn squared(v: f32) -> f64 {
+    f64::from(v) * f64::from(v)
+}
+
+/// The sum of a function of the values, in a fixed order.
+#[inline]
+fn sum_of(values: &[f32], f: impl Fn(f32) -> f64) -> f64 {
+    let mut sum = [0f64; 8];
+    let (blocks, rest) = values.as_chunks::<8>();
     for block in blocks {
-        for lane in 0..LANES {
-            let v = f64::from(block[lane]);
-            sum[lane] += v;
-            square[lane] += v * v;
+        for (sum, &v) in sum.iter_mut().zip(block) {
+            *sum += f(v);
         }
     }
-    for (lane, &v) in rest.iter().enumerate() {
-        let v = f64::from(v);
-        sum[lane] += v;
-        square[lane] += v * v;
+    for (sum, &v) in sum.iter_mut().zip(rest) {
+        *sum += f(v);
     }
-    [sum.iter().sum(), square.iter().sum()]
+    sum.iter().sum()
 }
 
 /// The sum of products, in a fixed order.

@@ -178,7 +178,7 @@ fn image(
         return Err("a stride or a dilation is zero");
     }
     let taps = window.kernel[0] * window.kernel[1];
-    if channels * taps != geometry.groups * geometry.inputs {
+    if channels.checked_mul(taps) != Some(geometry.groups * geometry.inputs) {
         return Err("the channels of the input are not those of the weights");
     }
     if batch == 0 || input.contains(&0) {

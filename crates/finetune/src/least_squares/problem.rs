@@ -237,7 +237,7 @@ impl Problem {
             let descent = Descent {
                 a: &system.a[group * inputs * inputs..][..inputs * inputs],
                 inputs,
-                block: search.block,
+                block: search.block.max(1),
                 range: (range.0 as f32, range.1 as f32),
                 scales: &scales,
             };

@@ -117,6 +117,7 @@ fn what_does_not_fit_is_an_error() {
     shape(Op::Conv(window(1, [3, 3])), &[1, 2, 5, 5], &[4, 2, 3, 1]);
     shape(Op::Conv(window(1, [3, 3])), &[1, 3, 5, 5], &[4, 2, 3, 3]);
     shape(Op::Conv(window(0, [3, 3])), &[1, 2, 5, 5], &[4, 2, 3, 3]);
+    shape(Op::Conv(window(1, [3, 3])), &[1, usize::MAX / 2, 5, 5], &[4, 2, 3, 3]);
     shape(Op::Conv(window(1, [1, 1])), &[1, 2, usize::MAX, 5], &[4, 2, 1, 1]);
     shape(
         Op::ConvTranspose(Window { pads: [9; 4], ..window(1, [3, 3]) }, [0, 0]),

@@ -50,24 +50,6 @@ proptest! {
     }
 
     #[test]
-    fn blocks_do_not_change_what_is_found(inputs in 2usize..60, outputs in 1usize..70, seed: u64) {
-        // Small whole numbers, so that every sum is exact in any order.
-        let mut layer = random(inputs, outputs, seed);
-        let problem = layer_of_whole_numbers(&mut layer, seed);
-        let start = layer.start(0.5, (-4, 4));
-        let scales = Scales::Single(0.5);
-        let with = |block| {
-            problem.integers(&scales, &start.bias, (-4, 4), &Search { block, lambda: 0.0, ..FREE })
-        };
-        let whole = with(usize::MAX / 2);
-        let same = |q: Vec<i32>| q.iter().zip(&whole).filter(|(a, b)| a != b).count();
-        for block in [1, 4, 16, 33] {
-            // A tie may be rounded the other way, and then moves others of the same output.
-            prop_assert!(same(with(block)) * 50 <= whole.len() + 100, "{block}");
-        }
-    }
-
-    #[test]
     fn a_scale_is_a_unit(inputs in 1usize..30, outputs in 1usize..20, seed: u64, shift in -6i32..7) {
         let layer = random(inputs, outputs, seed);
         let factor = 2f32.powi(shift);
@@ -81,18 +63,6 @@ proptest! {
         let (one, other) = (solve(&layer, 0.125), solve(&scaled, 0.125 * factor));
         prop_assert_eq!(one.q, other.q);
     }
-}
-
-/// Gives the layer inputs, weights and outputs that are small whole numbers.
-fn layer_of_whole_numbers(layer: &mut Layer, seed: u64) -> Problem {
-    let mut draws = Draws::new(seed);
-    for v in layer.x.iter_mut().chain(&mut layer.y).flatten() {
-        *v = draws.below(5) as f32 - 2.0;
-    }
-    for w in &mut layer.weights {
-        *w = draws.below(33) as f32 / 16.0 - 1.0;
-    }
-    layer.problem(&sampling()).unwrap()
 }
 
 #[test]
@@ -117,7 +87,8 @@ fn tiny_layers_get_the_best_integers_there_are_in_most_draws() {
         best += i32::from(found <= least * (1.0 + 1e-6));
         excess = excess.max(found / least);
     }
-    assert!(best * 100 >= all * 70, "{best} of {all}, at worst {excess} of the least error");
+    // Measured: 177 of 200, and 1.46 times the least error at worst.
+    assert!(best * 100 >= all * 85 && excess < 2.0, "{best} of {all}, at worst {excess} of the least error");
 }
 
 #[test]
