@@ -9,6 +9,13 @@ use crate::least_squares::{Errors, Problem, Scales, Search, Start};
 use crate::limits::Limits;
 use crate::tuned::{Constant, LayerReport, Outcome, Share};
 
+/// With more weights of an output than this share of the positions, the pull towards the float weights grows with them.
+const CROWDED: f64 = 1.0 / 16.0;
+/// The pull of a layer with as many weights of an output as positions.
+const PULL: f64 = 0.1;
+/// How often the pull is made ten times as strong, in search of a lower error on held-out positions.
+const STRONGER: usize = 4;
+
 /// How far the position of a bias may move.
 const BIAS_REACH: i32 = 12;
 
@@ -96,7 +103,22 @@ pub(crate) fn least_squares(
     let range = (range.0 as i32, range.1 as i32);
     let free_bias = layer.bias.is_some() && beta != 0.0;
     let candidates = candidates(layer, &weight, bias.as_ref(), limits);
-    let tuned = problem.solve(&start, &candidates, range, &Search { free_bias, ..search.clone() });
+    let mut search = Search { free_bias, ..search.clone() };
+    // Where samples are few for the number of weights, a stronger pull towards the float weights fits less of their noise.
+    let crowding = problem.geometry().inputs as f64 / problem.counts()[0].max(1) as f64;
+    if crowding > CROWDED {
+        search.lambda = search.lambda.max(crowding * PULL);
+    }
+    let mut tuned = problem.solve(&start, &candidates, range, &search);
+    for _ in 0..STRONGER {
+        search.lambda *= 10.0;
+        let other = problem.solve(&start, &candidates, range, &search);
+        if other.after.held_out < tuned.after.held_out {
+            tuned = other;
+        } else if tuned.after.held_out < tuned.before.held_out {
+            break;
+        }
+    }
 
     let moved = moved(&start.scales, &tuned.scales);
     let mut constants = Vec::new();

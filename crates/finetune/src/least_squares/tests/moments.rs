@@ -61,7 +61,9 @@ fn a_small_error_is_not_lost_beside_a_large_output() {
     let scale = 1.0 / 4096.0;
     let start = layer.start(scale, (-32768, 32767));
     for (x, y) in layer.x.iter_mut().zip(&mut layer.y) {
-        x.iter_mut().for_each(|v| *v += 30.0);
+        for v in x.iter_mut() {
+            *v += 30.0;
+        }
         let out = forward(&layer.op, x, &layer.x_dims, &layer.weights, &layer.w_dims);
         *y = out.iter().map(|&v| v as f32).collect();
     }

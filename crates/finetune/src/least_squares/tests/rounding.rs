@@ -29,7 +29,7 @@ proptest! {
         let range = (-hi - 1, hi);
         let scale = 1.0 / hi as f32;
         let order = if by_variance { Order::Variance } else { Order::Natural };
-        let search = Search { block, order, free_bias, ..FREE };
+        let search = Search { order, block, free_bias, ..FREE };
         let start = layer.start(scale, range);
         let tuned = problem.solve(&start, &[scale / 2.0, scale, scale * 2.0].map(Scales::Single), range, &search);
         prop_assert!(tuned.after.held_out <= tuned.before.held_out);
