@@ -87,7 +87,7 @@ impl Front {
     ) {
         let mut bins: Vec<u32> = self.strange.bins.clone();
         bins.retain(|bin| {
-            let exponent = (bin / PAGE as u32 & 255) as i32;
+            let exponent = ((bin / PAGE as u32) & 255) as i32;
             exponent != 255 && exponent - 127 + 2 > -finest
         });
         bins.sort_unstable();
