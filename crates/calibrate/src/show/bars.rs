@@ -31,9 +31,9 @@ impl Bars {
         for (bin, count) in view.bins() {
             let (mut from, mut to) = (f64::from(layout::bin_lower(bin)), f64::from(layout::bin_lower(bin)));
             if layout::is_negative(bin) {
-                from -= layout::bin_width(bin)
+                from -= layout::bin_width(bin);
             } else {
-                to += layout::bin_width(bin)
+                to += layout::bin_width(bin);
             }
             if layout::bin_center(bin) == 0.0 {
                 (from, to) = (0.0, 0.0);

@@ -61,7 +61,7 @@ impl Picture {
         let ends: Vec<_> = thresholds.iter().map(|t| (t.low, t.high, t.clipped > 0)).collect();
         let bars = Bars::new(view, BARS, &ends);
         let mut subtitle =
-            format!("{}, {}", count(view.samples(), "sample"), count(view.elements(), "value"),);
+            format!("{}, {}", count(view.samples(), "sample"), count(view.elements(), "value"));
         if let Some((min, max)) = view.range() {
             subtitle += &format!(" from {} to {}", number(min.into()), number(max.into()));
         }
