@@ -111,7 +111,7 @@ fn add_page<const N: usize>(
     errors: &mut [[f64; CANDIDATES]; N],
 ) {
     let sums = multiply(counts);
-    let unit = f64::from(exponent - 10).exp2();
+    let unit = power_of_two(exponent - 10);
     for (grids, errors) in grids.iter().zip(errors) {
         for (position, error) in grids.positions.iter().zip(errors) {
             *error += unit * unit * sums.cost(-position - exponent, grids.bits, negative && grids.more_below);
@@ -127,9 +127,9 @@ impl Sums {
         if step >= 2 {
             return self.beyond(1024.0) + within;
         }
-        let units = f64::from(step + 10).exp2();
+        let units = power_of_two(step + 10);
         if step <= -end {
-            let points = f64::from(end).exp2() - if more { 0.0 } else { 1.0 };
+            let points = power_of_two(end) - if more { 0.0 } else { 1.0 };
             return self.beyond(1024.0 - points * units) + within;
         }
         let rounded = if step <= -10 {
@@ -151,6 +151,11 @@ impl Sums {
     fn beyond(&self, d: f64) -> f64 {
         self.second + 2.0 * d * self.first + d * d * self.counts
     }
+}
+
+/// 2^`exponent`, a normal number. The function of the standard library is not a multiplication.
+fn power_of_two(exponent: i32) -> f64 {
+    f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 
 /// u² for all bins of a page.
@@ -196,23 +201,23 @@ fn to_floats_body(counts: &[u16], floats: &mut [f32; PAGE]) -> bool {
 
 dispatch! { fn sums_and_folds(counts: &mut [f32; PAGE], sums: &mut Sums) => sums_and_folds_body, wide }
 
-/// The order of additions is fixed: sixteen lanes, then their sum in f64.
+/// The order of additions is fixed: sixteen lanes, then their sum.
 #[inline(always)]
 fn sums_and_folds_body(counts: &mut [f32; PAGE], sums: &mut Sums) {
     let mut lanes = [[0.0_f32; 16]; 4];
-    for (i, (n, squares)) in counts.as_chunks::<16>().0.iter().zip(SQUARES.as_chunks::<16>().0).enumerate() {
+    let mut u: [f32; 16] = std::array::from_fn(|lane| lane as f32 + 0.5);
+    for (n, squares) in counts.as_chunks::<16>().0.iter().zip(SQUARES.as_chunks::<16>().0) {
         for lane in 0..16 {
-            let n = n[lane];
-            let u = (16 * i + lane) as f32 + 0.5;
-            let rest = 1024.0 - u;
+            let (n, rest) = (n[lane], 1024.0 - u[lane]);
             lanes[0][lane] += n;
-            lanes[1][lane] += n * u;
+            lanes[1][lane] += n * u[lane];
             lanes[2][lane] += n * squares[lane];
             lanes[3][lane] += n * (rest * rest);
+            u[lane] += 16.0;
         }
     }
-    let [counted, first, second, up] = lanes.map(|lanes| lanes.iter().map(|v| f64::from(*v)).sum());
-    (sums.counts, sums.first, sums.second, sums.rounded[0]) = (counted, first, second, up);
+    (sums.counts, sums.first) = (total(lanes[0]), total(lanes[1]));
+    (sums.second, sums.rounded[0]) = (total(lanes[2]), total(lanes[3]));
     let mut half = PAGE / 2;
     for rounded in &mut sums.rounded[1..] {
         let (low, high) = counts.split_at_mut(half);
@@ -222,12 +227,16 @@ fn sums_and_folds_body(counts: &mut [f32; PAGE], sums: &mut Sums) {
             let high = high.as_chunks::<16>().0.iter().rev();
             let squares = SQUARES.as_chunks::<16>().0;
             for ((low, high), squares) in low.as_chunks_mut::<16>().0.iter_mut().zip(high).zip(squares) {
+                // By value: the compiler sees no overlap, and uses vectors.
+                let (a, mut b) = (*low, *high);
+                b.reverse();
+                let folded: [f32; 16] = std::array::from_fn(|lane| a[lane] + b[lane]);
                 for lane in 0..16 {
-                    low[lane] += high[15 - lane];
-                    lanes[lane] += low[lane] * squares[lane];
+                    lanes[lane] += folded[lane] * squares[lane];
                 }
+                *low = folded;
             }
-            *rounded = lanes.iter().map(|v| f64::from(*v)).sum();
+            *rounded = total(lanes);
         } else {
             for (j, low) in low.iter_mut().enumerate() {
                 *low += high[half - 1 - j];
@@ -236,6 +245,15 @@ fn sums_and_folds_body(counts: &mut [f32; PAGE], sums: &mut Sums) {
         }
         half /= 2;
     }
+}
+
+/// The sum of all lanes, halves first.
+#[inline(always)]
+fn total(lanes: [f32; 16]) -> f64 {
+    let lanes = lanes.map(f64::from);
+    let eight: [f64; 8] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);
+    let four: [f64; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
 }
 
 #[cfg(test)]
