@@ -59,23 +59,38 @@ impl Front {
         let mut errors = [[0.0; CANDIDATES]; N];
         let finest = grids.iter().flat_map(|g| g.positions).max().unwrap_or(0);
         let mut counts = [0.0; PAGE];
+        let pages = |page: usize| self.window.pages(range).any(|p| p == page);
         for page in self.window.pages(range) {
             let exponent = self.window.exponent_of_page(page);
             if exponent + 2 <= -finest {
                 continue;
             }
-            let table = &self.table[page * PAGE..][..PAGE];
-            let spilled = self.spilled.get(page * PAGE..).map(|s| &s[..PAGE]);
-            if !to_floats(table, &mut counts) & spilled.is_none() {
+            // Where nothing saturates, both signs lose the same, and are taken together.
+            let saturates = |g: &Grids| g.positions.iter().any(|p| -p - exponent <= 1 - g.bits as i32);
+            let together = !grids.iter().any(saturates);
+            if together && page >= EXPONENTS && pages(page - EXPONENTS) {
                 continue;
             }
-            for (count, n) in counts.iter_mut().zip(spilled.unwrap_or_default()) {
-                *count += *n as f32;
+            counts.fill(0.0);
+            let mut any = self.add_counts(page, &mut counts);
+            if together && page < EXPONENTS && pages(page + EXPONENTS) {
+                any |= self.add_counts(page + EXPONENTS, &mut counts);
             }
-            add_page(&mut counts, page >= EXPONENTS, exponent, grids, &mut errors);
+            if any {
+                add_page(&mut counts, page >= EXPONENTS, exponent, grids, &mut errors);
+            }
         }
         self.add_strange(finest, grids, &mut errors);
         errors
+    }
+
+    /// Adds the counts of a page, and says whether there are any.
+    fn add_counts(&self, page: usize, counts: &mut [f32; PAGE]) -> bool {
+        let places = page * PAGE..(page + 1) * PAGE;
+        for (count, n) in counts.iter_mut().zip(self.spilled.get(places.clone()).unwrap_or_default()) {
+            *count += *n as f32;
+        }
+        add_floats(&self.table[places], counts) | !self.spilled.is_empty()
     }
 
     /// Values beyond the window, of which there are few.
@@ -186,15 +201,15 @@ fn multiply(counts: &mut [f32; PAGE]) -> Sums {
     sums
 }
 
-dispatch! { fn to_floats(counts: &[u16], floats: &mut [f32; PAGE]) -> bool => to_floats_body, wide }
+dispatch! { fn add_floats(counts: &[u16], floats: &mut [f32; PAGE]) -> bool => add_floats_body, wide }
 
 /// Whether any is not zero.
 #[inline(always)]
-fn to_floats_body(counts: &[u16], floats: &mut [f32; PAGE]) -> bool {
+fn add_floats_body(counts: &[u16], floats: &mut [f32; PAGE]) -> bool {
     let mut any = 0;
     for (float, n) in floats.iter_mut().zip(counts) {
         any |= n;
-        *float = f32::from(*n);
+        *float += f32::from(*n);
     }
     any != 0
 }
@@ -280,6 +295,26 @@ mod tests {
             error * error
         };
         (0..n).map(error).sum::<f64>() / n as f64
+    }
+
+    #[test]
+    fn errors_of_both_signs_add_up() {
+        let values: Vec<f32> = (0..5000).map(|i| ((i * 37) % 1000) as f32 * 0.002 - 0.7).collect();
+        let mut front = Front::default();
+        let mut of = |values: &[f32]| {
+            front.observe(values, values.len(), |_, _| {});
+            let errors = front.squared_errors((-0.7, 1.3), &GRIDS);
+            front.flush(&mut vec![0; BINS], (-0.7, 1.3));
+            errors
+        };
+        let (negative, positive): (Vec<f32>, Vec<f32>) = values.iter().partition(|v| **v < 0.0);
+        let (all, negative, positive) = (of(&values), of(&negative), of(&positive));
+        for grids in 0..4 {
+            for i in 0..CANDIDATES {
+                let (sum, all) = (negative[grids][i] + positive[grids][i], all[grids][i]);
+                assert!((sum - all).abs() <= 1e-6 * all, "{grids} {i}: {sum} {all}");
+            }
+        }
     }
 
     #[test]
