@@ -1,5 +1,5 @@
 //! What calibration costs: its time as a ratio to a bare float run of the same samples by the same engine, both measured in
-//! turn in one run, and its peak memory for ten times the samples.
+//! turn in one run, the size of what it leaves, and its peak memory for few samples and for many.
 //!
 //! Models and samples come from the folder that `SHIFTWISE_TEST_DATA` names (default: `../shared` beside the workspace);
 //! without it only the demo is measured.
@@ -21,7 +21,9 @@ use shiftwise_graph::Model;
 use shiftwise_stage::{Interrupt, Progress, input_specs};
 
 const ROUNDS: usize = 5;
-/// Set in a child process whose peak memory is to be measured: `case,samples`.
+/// Samples that times are taken with.
+const SAMPLES: usize = 100;
+/// Set in a child process whose peak memory is to be measured: `case,samples,model`. More samples than [`SAMPLES`] are made up.
 const CHILD: &str = "SHIFTWISE_BENCH_MEMORY_OF";
 
 struct Case {
@@ -29,6 +31,8 @@ struct Case {
     model: PathBuf,
     data: PathBuf,
     recipe: PathBuf,
+    /// Numbers of samples whose peak memory is compared.
+    few_and_many: [usize; 2],
 }
 
 fn cases() -> Vec<Case> {
@@ -41,12 +45,15 @@ fn cases() -> Vec<Case> {
         model: demo.join("model.onnx"),
         data: demo.join("calibration"),
         recipe: demo.join("recipe.toml"),
+        few_and_many: [10, SAMPLES],
     }];
-    for (name, file) in [("squeezenet1_1", "squeezenet1_1"), ("mobilenet_v2", "mobilenet_v2")] {
-        let model = shared.join(format!("models/{file}.onnx"));
+    for (name, few_and_many) in [("squeezenet1_1", [10, SAMPLES]), ("mobilenet_v2", [SAMPLES, 50 * SAMPLES])]
+    {
+        let model = shared.join(format!("models/{name}.onnx"));
         if model.exists() {
-            let recipe = root.join(format!("examples/recipes/{file}.toml"));
-            cases.push(Case { name, model, data: shared.join("data/imagenet/calibration"), recipe });
+            let recipe = root.join(format!("examples/recipes/{name}.toml"));
+            let data = shared.join("data/imagenet/calibration");
+            cases.push(Case { name, model, data, recipe, few_and_many });
         } else {
             println!("skipped: {name} (no {})", model.display());
         }
@@ -77,12 +84,17 @@ fn prepare(case: &Case, dir: &Path) -> PathBuf {
 
 fn set_up(case: &Case, prepared: PathBuf, samples: usize) -> Setup {
     let model = Model::load(&prepared).expect("the prepared model loads");
-    let spec = DataSpec {
-        recipe: Some(Recipe::from_file(&case.recipe).expect("the recipe is valid")),
-        limit: Some(samples),
-        ..DataSpec::new(Source::Path(case.data.clone()))
+    let inputs = input_specs(&model).expect("inputs");
+    let spec = if samples > SAMPLES {
+        DataSpec::new(Source::Random { seed: 1, count: samples })
+    } else {
+        DataSpec {
+            recipe: Some(Recipe::from_file(&case.recipe).expect("the recipe is valid")),
+            limit: Some(samples),
+            ..DataSpec::new(Source::Path(case.data.clone()))
+        }
     };
-    let dataset = Dataset::open(&spec, &input_specs(&model).expect("inputs")).expect("samples");
+    let dataset = Dataset::open(&spec, &inputs).expect("samples");
     let specs = tensors_to_collect(&model, &CalibrateConfig::default()).expect("tensors");
     let watched: BTreeSet<String> =
         specs.iter().map(|s| s.name.clone()).filter(|t| !model.graph.is_input(t)).collect();
@@ -111,8 +123,8 @@ fn bare(setup: &Setup, session: &dyn Session, threads: usize) -> Duration {
     start.elapsed()
 }
 
-/// Everything that `collect` does with the samples, to the finished file.
-fn calibrate(setup: &Setup, threads: usize, dir: &Path) -> Duration {
+/// Everything that `collect` does with the samples, to the finished file, and the bytes of that.
+fn calibrate(setup: &Setup, threads: usize, dir: &Path) -> (Duration, u64) {
     let start = Instant::now();
     let plan = Plan::whole(Fingerprint::of_bytes(b"bench"), setup.dataset.len() as u64);
     let work = dir.join("work");
@@ -134,10 +146,11 @@ fn calibrate(setup: &Setup, threads: usize, dir: &Path) -> Duration {
     let Outcome::Complete(accumulators) = collector.run(&mut working, &todo).expect("a collection") else {
         unreachable!("nothing interrupts the benchmark")
     };
-    seal_with(&working, &accumulators, &dir.join(STATS_FILE)).expect("a sealed file");
+    let file = dir.join(STATS_FILE);
+    seal_with(&working, &accumulators, &file).expect("a sealed file");
     let elapsed = start.elapsed();
     working.remove().expect("the working directory goes");
-    elapsed
+    (elapsed, std::fs::metadata(&file).expect("the sealed file").len())
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -158,26 +171,27 @@ fn main() {
         println!("{}", peak_memory_bytes().expect("the system tells peak memory"));
         return;
     }
-    println!(
-        "model            threads       bare   watching  calibrate   ratio   peak memory of 10 and of 100 samples"
-    );
+    println!("model            threads       bare   watching  calibrate   ratio       stats   peak memory");
     for case in cases() {
         let prepared = prepare(&case, dir.path());
-        let setup = set_up(&case, prepared, 100);
+        let setup = set_up(&case, prepared, SAMPLES);
         for threads in [1, cores] {
             bare(&setup, setup.bare.as_ref(), threads);
             let (mut plain, mut shown, mut observed) = (Vec::new(), Vec::new(), Vec::new());
+            let mut size = 0;
             for _ in 0..ROUNDS {
                 plain.push(bare(&setup, setup.bare.as_ref(), threads));
                 shown.push(bare(&setup, setup.watching.as_ref(), threads));
-                observed.push(calibrate(&setup, threads, dir.path()));
+                let (elapsed, bytes) = calibrate(&setup, threads, dir.path());
+                observed.push(elapsed);
+                size = bytes;
             }
             let (plain, shown, observed) = (median(plain), median(shown), median(observed));
             let each = |d: Duration| format!("{:.2}", d.as_secs_f64() * 1e3 / setup.dataset.len() as f64);
             let ratio = observed.as_secs_f64() / plain.as_secs_f64();
             let peak = if threads == 1 { String::new() } else { memory(&case, &setup) };
             let times = [plain, shown, observed].map(|d| format!("{:>8} ms", each(d)));
-            println!("{:<16} {threads:>7} {} {ratio:>7.2}   {peak}", case.name, times.join(""));
+            println!("{:<16} {threads:>7} {} {ratio:>7.2} {size:>9} B   {peak}", case.name, times.join(""));
         }
     }
 }
@@ -191,6 +205,12 @@ fn memory(case: &Case, setup: &Setup) -> String {
         let text = String::from_utf8_lossy(&child.stdout).into_owned();
         text.lines().last().and_then(|l| l.parse::<f64>().ok()).expect("the child prints its peak memory")
     };
-    let (few, many) = (peak(10), peak(100));
-    format!("{:.1} MB, {:.1} MB, ratio {:.3}", few / 1e6, many / 1e6, many / few)
+    let [few, many] = case.few_and_many;
+    let (of_few, of_many) = (peak(few), peak(many));
+    let ratio = of_many / of_few;
+    format!(
+        "{:.1} MB with {few} samples, {:.1} MB with {many}, ratio {ratio:.3}",
+        of_few / 1e6,
+        of_many / 1e6
+    )
 }

@@ -295,6 +295,11 @@ impl Job {
             }
             Ok(_) => "that left out bad samples",
             Err(Error::Foreign { .. }) => "of another model, other samples or other settings",
+            Err(Error::Damaged { .. } | Error::Malformed { .. } | Error::Version { .. })
+                if context.common.force =>
+            {
+                "that cannot be read"
+            }
             Err(e) => return Err(e.into()),
         };
         context.say(&format!("an unfinished collection {useless} is discarded"));

@@ -6,6 +6,7 @@
 mod args;
 mod collect;
 mod config;
+mod elect;
 mod merge;
 mod observe;
 mod plan;

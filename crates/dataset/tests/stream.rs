@@ -216,10 +216,11 @@ for i in range(6):
     save(out, x=np.full((2, 3, 4), i, np.float32), ids=np.array([[i], [-i]]))
 np.savez(out, x=np.asfortranarray(np.arange(12.).reshape(3, 4)), ids=np.array([9], np.uint8))
 ";
-    let child = Command::new(python).args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(python).args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
     let inputs = [input("x", DataType::Float, &[-1, 3, 4]), input("ids", DataType::Int64, &[-1, 1])];
-    let reader = std::io::BufReader::new(child.stdout.unwrap());
+    let reader = std::io::BufReader::new(child.stdout.take().unwrap());
     let data = Dataset::from_stream(reader, &spec(), &inputs).unwrap();
+    assert!(child.wait().unwrap().success());
     assert_eq!(data.len(), 13);
     for i in 0..12 {
         let sample = data.load(i).unwrap();

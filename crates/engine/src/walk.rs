@@ -46,7 +46,9 @@ impl Plan {
             for (run, slots) in runs.iter_mut().enumerate() {
                 let flow = step.run(slots, &mut |id, value| visit(run, id, value), ws);
                 if flow.map_err(|error| (run, error))? == Flow::Stop {
-                    runs.into_iter().for_each(|slots| drop_all(slots, ws));
+                    for slots in runs {
+                        drop_all(slots, ws);
+                    }
                     return Ok(Vec::new());
                 }
             }
@@ -101,7 +103,9 @@ impl Step {
 }
 
 fn drop_all(slots: Vec<Arg<'_>>, ws: &mut Workspace) {
-    slots.into_iter().for_each(|held| recycle(held, ws));
+    for held in slots {
+        recycle(held, ws);
+    }
 }
 
 fn compute(step: &Step, slots: &mut [Arg<'_>], ws: &mut Workspace) -> Result<(), EngineError> {

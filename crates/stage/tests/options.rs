@@ -390,9 +390,9 @@ fn messages_name_option_place_and_remedy() {
     insta::assert_snapshot!(refused("", &["op_types_to_quantize=[1]"]), @r"
     error: failed to read option `op_types_to_quantize` (--set): it needs a list of texts, not the integer 1
     ");
-    insta::assert_snapshot!(refused("", &["calibrate_method=CalibrationMethod.Percentile"]), @r#"
-    error: failed to read option `calibrate_method` (--set): "percentile" is known, but not implemented in this version
-    help: this version has calibrate_method = "minmse" or "nonoverflow"
+    insta::assert_snapshot!(refused("", &["calibrate_method=CalibrationMethod.Distribution"]), @r#"
+    error: failed to read option `calibrate_method` (--set): "distribution" is known, but not implemented in this version
+    help: this version has calibrate_method = "minmse" or "nonoverflow" or "minmax" or "percentile" or "layerwise_percentile" or "entropy"
     "#);
     insta::assert_snapshot!(refused("", &["preset=A8W8"]), @r#"
     error: failed to read option `preset` (--set): "a8w8" is known, but not implemented in this version

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::pages::Sum;
-use super::sealed::{Head, Stats, TensorHead, emit};
+use super::seal::emit;
+use super::sealed::{Head, Stats, TensorHead};
 use super::working::overflow;
 use crate::{Error, Fingerprint, Result, atomic};
 

@@ -43,7 +43,8 @@ impl FixedSum {
         let right = UNIT_EXPONENT.saturating_sub(exponent).min(54);
         // One bit more, so that there is a half where nothing is shifted out.
         let (whole, rest, half) = (mantissa >> right, mantissa << 1 & ((2 << right) - 1), 1_u64 << right);
-        let rounded = whole + u64::from((rest > half) | ((rest == half) & (whole & 1 == 1)));
+        // A half goes up to an even whole, that is where the whole is odd.
+        let rounded = whole + u64::from(rest + (whole & 1) > half);
         let sign = i128::from(bits as i64 >> 63);
         self.total = self.total.wrapping_add((i128::from(rounded) << left ^ sign) - sign);
     }

@@ -119,6 +119,7 @@ macro_rules! take {
     };
 }
 
+#[allow(unused_assignments, reason = "nothing is counted after the last step")]
 impl Pipe<'_> {
     /// Part of a plane. Counts `4 * GROUPS` of the places that wait with each step.
     #[inline(never)]

@@ -24,7 +24,7 @@ pub struct Front {
     /// Values that can be counted in the table before a count may overflow.
     room: usize,
     /// Counts that no longer fit the table; empty until there are such.
-    spilled: Vec<u32>,
+    pub(super) spilled: Vec<u32>,
 }
 
 /// Two queues of places, half a page apart: a load is held up by an earlier store with the same offset in its page.

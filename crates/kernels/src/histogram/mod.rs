@@ -7,9 +7,11 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod election;
 mod front;
 mod window;
 
+pub use election::{CANDIDATES, Grids};
 pub use front::Front;
 use window::Window;
 

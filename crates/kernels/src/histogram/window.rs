@@ -70,6 +70,11 @@ impl Window {
         sign * (BINS / 2) + (self.first as usize + exponent) * PAGE
     }
 
+    /// The exponent e of a page, whose values are from 2^e to below 2^(e + 1).
+    pub(super) fn exponent_of_page(self, page: usize) -> i32 {
+        self.first as i32 + (page % EXPONENTS) as i32 - 127
+    }
+
     /// Pages that values of either sign may have, given the extremes of all finite values.
     pub(super) fn pages(self, (min, max): (f32, f32)) -> impl Iterator<Item = usize> {
         let reach = move |bound: f32| {
