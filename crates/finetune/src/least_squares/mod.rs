@@ -72,7 +72,9 @@ pub enum Order {
     /// As the weights lie.
     Natural,
     /// Those that vary most first.
-    Variance,
+    Descending,
+    /// Those that vary least first.
+    Ascending,
 }
 
 /// Scales of the integers of a layer.

@@ -296,8 +296,10 @@ impl System {
             let from = &moments.a[group * inputs * inputs..][..inputs * inputs];
             let variance = |k: usize| from[k * (inputs + 1)];
             let mut ks: Vec<usize> = (0..inputs).collect();
-            if search.order == Order::Variance {
-                ks.sort_by(|&i, &j| variance(j).total_cmp(&variance(i)));
+            match search.order {
+                Order::Natural => {}
+                Order::Descending => ks.sort_by(|&i, &j| variance(j).total_cmp(&variance(i))),
+                Order::Ascending => ks.sort_by(|&i, &j| variance(i).total_cmp(&variance(j))),
             }
             let mean = &moments.mean_x[group * inputs..][..inputs];
             let pull =

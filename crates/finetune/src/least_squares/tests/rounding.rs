@@ -21,14 +21,14 @@ proptest! {
     #[test]
     fn never_worse_than_round_to_nearest_or_than_the_start(
         inputs in 1usize..40, outputs in 1usize..80, seed: u64, bits in 2u32..8, block in 1usize..20,
-        by_variance: bool, free_bias: bool,
+        order in 0usize..3, free_bias: bool,
     ) {
         let layer = random(inputs, outputs, seed);
         let problem = layer.problem(&sampling()).unwrap();
         let hi = (1 << (bits - 1)) - 1;
         let range = (-hi - 1, hi);
         let scale = 1.0 / hi as f32;
-        let order = if by_variance { Order::Variance } else { Order::Natural };
+        let order = [Order::Natural, Order::Descending, Order::Ascending][order];
         let search = Search { order, block, free_bias, ..FREE };
         let start = layer.start(scale, range);
         let tuned = problem.solve(&start, &[scale / 2.0, scale, scale * 2.0].map(Scales::Single), range, &search);
