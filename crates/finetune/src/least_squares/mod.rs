@@ -72,9 +72,9 @@ pub enum Order {
     /// As the weights lie.
     Natural,
     /// Those that vary most first.
-    Descending,
+    Variance,
     /// Those that vary least first.
-    Ascending,
+    LeastVariance,
 }
 
 /// Scales of the integers of a layer.

@@ -298,8 +298,8 @@ impl System {
             let mut ks: Vec<usize> = (0..inputs).collect();
             match search.order {
                 Order::Natural => {}
-                Order::Descending => ks.sort_by(|&i, &j| variance(j).total_cmp(&variance(i))),
-                Order::Ascending => ks.sort_by(|&i, &j| variance(i).total_cmp(&variance(j))),
+                Order::Variance => ks.sort_by(|&i, &j| variance(j).total_cmp(&variance(i))),
+                Order::LeastVariance => ks.sort_by(|&i, &j| variance(i).total_cmp(&variance(j))),
             }
             let mean = &moments.mean_x[group * inputs..][..inputs];
             let pull =

@@ -28,7 +28,7 @@ proptest! {
         let hi = (1 << (bits - 1)) - 1;
         let range = (-hi - 1, hi);
         let scale = 1.0 / hi as f32;
-        let order = [Order::Natural, Order::Descending, Order::Ascending][order];
+        let order = [Order::Natural, Order::Variance, Order::LeastVariance][order];
         let search = Search { order, block, free_bias, ..FREE };
         let start = layer.start(scale, range);
         let tuned = problem.solve(&start, &[scale / 2.0, scale, scale * 2.0].map(Scales::Single), range, &search);
