@@ -10,11 +10,12 @@ use std::path::Path;
 use shiftwise_tests::{Case, Chain, Run, run, scratch};
 
 /// The programs, with the subcommands that they have.
-const PROGRAMS: [(&str, &[&str]); 5] = [
+const PROGRAMS: [(&str, &[&str]); 6] = [
     ("shiftwise-preprocess", &[]),
-    ("shiftwise-calibrate", &["collect", "show"]),
+    ("shiftwise-calibrate", &["plan", "collect", "merge", "status", "show"]),
     ("shiftwise-quantize", &[]),
     ("shiftwise-npu-check", &[]),
+    ("shiftwise-finetune", &[]),
     ("shiftwise-evaluate", &[]),
 ];
 

@@ -224,8 +224,8 @@ fn a_killed_script_goes_on_with_the_stage_that_was_not_done() {
     let _ = Run::of(&mut quantize(&whole)).ok();
     let duration = begin.elapsed().as_secs_f64();
     let wanted = fs::read(whole.join("model_xint8.onnx")).expect("the finished model");
-    let adjusted = Chain::quantized(&Case::demo(), &dir.path().join("by hand")).model("adjusted");
-    assert!(fs::read(adjusted).expect("a model") == wanted, "the script does what the programs do");
+    let finetuned = Chain::finetuned(&Case::demo(), &dir.path().join("by hand")).model("finetuned");
+    assert!(fs::read(finetuned).expect("a model") == wanted, "the script does what the programs do");
 
     // Once the statistics are there, whatever comes next is killed.
     let out = dir.path().join("killed");
@@ -244,7 +244,7 @@ fn a_killed_script_goes_on_with_the_stage_that_was_not_done() {
     assert!(fs::read(out.join("model_xint8.onnx")).expect("the finished model") == wanted);
 
     // A third time there is nothing to do.
-    let stages = ["prepared", "stats", "quantized", "adjusted", "evaluation"].map(up_to_date);
+    let stages = ["prepared", "stats", "quantized", "adjusted", "finetuned", "evaluation"].map(up_to_date);
     let third = Run::of(&mut quantize(&out)).ok();
     let third = third.says(&stages.each_ref().map(String::as_str));
     assert!(!third.stderr.contains("wrote "), "{third}");

@@ -29,6 +29,16 @@ impl Chain {
         chain
     }
 
+    /// Prepares, calibrates, quantizes, adjusts and finetunes.
+    pub fn finetuned(case: &Case, dir: &Path) -> Self {
+        let chain = Self::quantized(case, dir);
+        let [adjusted, finetuned] = ["adjusted", "finetuned"].map(|stage| chain.path(stage));
+        let mut args = vec![adjusted.as_os_str(), "-o".as_ref(), finetuned.as_ref()];
+        args.extend(case.calibration_data().map(Path::as_os_str));
+        let _ = run("shiftwise-finetune", args).ok();
+        chain
+    }
+
     /// Prepares and calibrates.
     pub fn calibrated(case: &Case, dir: &Path) -> Self {
         let chain = Self { case: case.clone(), dir: dir.to_owned() };

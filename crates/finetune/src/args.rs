@@ -44,6 +44,6 @@ impl Program for Arguments {
 
 impl Arguments {
     pub(crate) fn flags(&self) -> Flags {
-        Flags::new().set("finetune_algorithm", self.algorithm.clone())
+        Flags::new().set("algorithm", self.algorithm.clone())
     }
 }

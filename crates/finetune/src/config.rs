@@ -29,7 +29,7 @@ pub enum SweepOrder {
 #[serde(default)]
 pub struct FinetuneConfig {
     /// How integers are chosen.
-    pub finetune_algorithm: Algorithm,
+    pub algorithm: Algorithm,
     /// Positions of a layer's output, over all samples, that its integers are fitted to.
     pub finetune_positions: u64,
     /// Seed of the choice of positions.
@@ -54,7 +54,7 @@ impl Default for FinetuneConfig {
     fn default() -> Self {
         let (sampling, search) = (Sampling::default(), Search::default());
         Self {
-            finetune_algorithm: Algorithm::default(),
+            algorithm: Algorithm::default(),
             finetune_positions: sampling.positions as u64,
             finetune_seed: sampling.seed,
             finetune_regularization: search.lambda,

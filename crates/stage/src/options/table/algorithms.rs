@@ -3,7 +3,7 @@
 use super::FINETUNE;
 use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, texts, yes};
 
-const ALGORITHMS: &[Choice] = &[yes("least_squares", &[]), no("adaround", &[]), no("adaquant", &[])];
+const ALGORITHMS: &[Choice] = &[yes("least_squares", &["least-squares"]), no("adaround", &[]), no("adaquant", &[])];
 
 const ORDERS: &[Choice] = &[yes("natural", &[]), yes("variance", &[])];
 
@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
     any("auto_mixprecision", "parameters of the choice of types"),
     bool("enable_dual_quant_node_pairs", "two Q/DQ pairs where types meet").aka(&["dual_quant_nodes"]).fixed("false"),
     bool("include_fast_ft", "finetune weights layer by layer").fixed("false"),
-    choice("finetune_algorithm", ALGORITHMS, "how integers are chosen").aka(&["optim_algorithm"]).read_by(FINETUNE),
+    choice("algorithm", ALGORITHMS, "how integers are chosen").aka(&["finetune_algorithm", "optim_algorithm"]).read_by(FINETUNE),
     int("finetune_positions", 1, "positions of a layer's output, over all samples, that its integers are fitted to").read_by(FINETUNE),
     int("finetune_seed", 0, "seed of the choice of positions").aka(&["fixed_seed"]).read_by(FINETUNE),
     float("finetune_regularization", "the pull towards the float weights, as a share of the mean variance of an input").read_by(FINETUNE),
