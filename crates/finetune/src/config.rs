@@ -22,6 +22,8 @@ pub enum SweepOrder {
     Natural,
     /// Those that vary most first.
     Variance,
+    /// Those that vary least first: what comes last can make up for what came before.
+    LeastVariance,
 }
 
 /// The options.
@@ -81,6 +83,7 @@ impl FinetuneConfig {
             order: match self.finetune_order {
                 SweepOrder::Natural => Order::Natural,
                 SweepOrder::Variance => Order::Variance,
+                SweepOrder::LeastVariance => Order::LeastVariance,
             },
             ..Search::default()
         }

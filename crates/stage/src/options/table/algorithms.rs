@@ -5,7 +5,7 @@ use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, texts,
 
 const ALGORITHMS: &[Choice] = &[yes("least_squares", &["least-squares"]), no("adaround", &[]), no("adaquant", &[])];
 
-const ORDERS: &[Choice] = &[yes("natural", &[]), yes("variance", &[])];
+const ORDERS: &[Choice] = &[yes("natural", &[]), yes("variance", &[]), yes("least_variance", &[])];
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
@@ -34,7 +34,7 @@ pub(super) const ROWS: &[Row] = &[
     int("finetune_seed", 0, "seed of the choice of positions").aka(&["fixed_seed"]).read_by(FINETUNE),
     float("finetune_regularization", "the pull towards the float weights, as a share of the mean variance of an input").read_by(FINETUNE),
     int("finetune_sweeps", 1, "passes over the inputs of a layer, at most").read_by(FINETUNE),
-    choice("finetune_order", ORDERS, "the order of a pass over the inputs of a layer: as they lie, or those that vary most first").read_by(FINETUNE),
+    choice("finetune_order", ORDERS, "the order of a pass over the inputs of a layer: as they lie, or those that vary most, or least, first").read_by(FINETUNE),
     texts("finetune_layers", "tune these nodes only").read_by(FINETUNE),
     texts("finetune_op_types", "tune these operators only").aka(&["target_op_type"]).read_by(FINETUNE),
     any("fast_finetune", "parameters of finetuning"),
