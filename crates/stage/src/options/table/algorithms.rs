@@ -3,7 +3,8 @@
 use super::FINETUNE;
 use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, texts, yes};
 
-const ALGORITHMS: &[Choice] = &[yes("least_squares", &["least-squares"]), no("adaround", &[]), no("adaquant", &[])];
+const ALGORITHMS: &[Choice] =
+    &[yes("least_squares", &["least-squares"]), no("adaround", &[]), no("adaquant", &[])];
 
 const ORDERS: &[Choice] = &[yes("natural", &[]), yes("variance", &[]), yes("least_variance", &[])];
 
