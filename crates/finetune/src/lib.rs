@@ -5,6 +5,7 @@
 //! are worse on samples it was not tuned on, never moves a position out of the limits of the NPU, and never holds the activations of more
 //! than one place of the model.
 
+pub mod adaptive;
 mod args;
 mod checkpoint;
 mod config;

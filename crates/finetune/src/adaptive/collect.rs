@@ -80,9 +80,9 @@ impl Collector {
         let (positions, counts) = loop {
             let samples = samples.div_ceil(every);
             let positions = Positions::new(source.positions(), samples, layer, &sampling)?;
-            let counts = (0..samples).map(|i| positions.of(i)).fold([0, 0], |n, picked| {
-                [n[0] + picked.fit.len(), n[1] + picked.held_out.len()]
-            });
+            let counts = (0..samples)
+                .map(|i| positions.of(i))
+                .fold([0, 0], |n, picked| [n[0] + picked.fit.len(), n[1] + picked.held_out.len()]);
             if counts[0] + counts[1] <= room {
                 break (positions, counts);
             }

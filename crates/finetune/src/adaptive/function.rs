@@ -41,7 +41,11 @@ impl Functions {
                     slopes.clone_from(all);
                     Function::Leaky(0.0)
                 }
-                _ => return Err(Refused::Activation("its slopes are not those of the layer's output channels")),
+                _ => {
+                    return Err(Refused::Activation(
+                        "its slopes are not those of the layer's output channels",
+                    ));
+                }
             },
             Activation::Clip(lo, hi) => Function::Clip(*lo, *hi),
             Activation::Sigmoid => Function::Sigmoid,

@@ -7,7 +7,7 @@ use shiftwise_kernels::matmul::{MatRef, matmul_into};
 
 use super::collect::Data;
 use super::function::Functions;
-use super::simd::{Forward, Gradient, dispatch};
+use super::simd::{Forward, Gradient, LANES, dispatch};
 use super::source::Shape;
 
 /// Positions that errors are measured on at once.
@@ -74,8 +74,15 @@ impl Rows<'_> {
         }
     }
 
-    /// `g = z · xᵀ` over the first `count` positions, in the form of the weights above.
-    pub(super) fn gradient(&self, z: &[f32], count: usize, g: &mut [f32], row: usize, inputs: usize) {
+    /// `g = z · xᵀ` over the first `count` positions, in the form of the weights above. `turned` has room for as much as `g`.
+    pub(super) fn gradient(
+        &self,
+        z: &[f32],
+        count: usize,
+        (g, row): (&mut [f32], usize),
+        inputs: usize,
+        turned: &mut [f32],
+    ) {
         let Self { x, stride } = *self;
         let width = z.len() / count;
         if width < NARROW {
@@ -83,8 +90,15 @@ impl Rows<'_> {
                 dispatch(Gradient { z, x, stride, g: &mut g[..inputs] });
             }
         } else {
-            let (z, x) = (MatRef::row_major(z, count), MatRef::strided(x, 1, stride));
-            matmul_into(width, count, inputs, z, x, g, row, 1.0, 0.0);
+            // The left matrix is read where it lies. That is for the larger one, and then the result is turned.
+            let (x, z) = (MatRef::strided(x, stride, 1), MatRef::transposed(z, count));
+            matmul_into(inputs, count, width, x, z, turned, width, 1.0, 0.0);
+            for (first, turned) in turned[..inputs * width].chunks(LANES * width).enumerate() {
+                for (i, g) in g.chunks_mut(row).enumerate() {
+                    let column = turned[i..].iter().step_by(width);
+                    g[first * LANES..].iter_mut().zip(column).for_each(|(g, &value)| *g = value);
+                }
+            }
         }
     }
 }
@@ -113,13 +127,7 @@ pub(super) fn band_errors(
 }
 
 /// Mean squared errors of all output channels, with weights `[group, output, input]`.
-pub(super) fn errors(
-    shape: &Shape,
-    functions: &Functions,
-    data: &Data,
-    w: &[f32],
-    bias: &[f32],
-) -> Vec<f64> {
+pub(super) fn errors(shape: &Shape, functions: &Functions, data: &Data, w: &[f32], bias: &[f32]) -> Vec<f64> {
     let of_band = |band: Band| {
         let w = &w[band.channel * shape.inputs..][..band.width * shape.inputs];
         let mut z = vec![0.0; band.width * CHUNK];

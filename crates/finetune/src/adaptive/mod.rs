@@ -12,6 +12,11 @@
 //! The loss is a sum over output channels of which each has weights of its own, so channels train side by side without
 //! knowing of each other, and nothing depends on the number of threads.
 
+#![allow(
+    clippy::inline_always,
+    reason = "loops must be compiled inside the function of each instruction set"
+)]
+
 mod collect;
 mod function;
 mod measure;

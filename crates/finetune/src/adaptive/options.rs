@@ -61,7 +61,7 @@ impl AdaOptions {
         Self {
             num_iterations: 1000,
             learning_rate: 0.1,
-            batch_size: 256,
+            batch_size: 64,
             early_stop: false,
             num_batches: 1,
             drop_ratio: 1.0,
@@ -75,9 +75,9 @@ impl AdaOptions {
         }
     }
 
-    /// Defaults for AdaQuant.
+    /// Defaults for AdaQuant. Its steps are small and all of them count, so batches are larger: noise would be rounded in.
     pub fn adaquant() -> Self {
-        Self { learning_rate: 1e-5, ..Self::adaround() }
+        Self { learning_rate: 1e-5, batch_size: 256, ..Self::adaround() }
     }
 
     /// Says which option has a value that makes no sense.

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::least_squares::{Errors, Scales, Start, Untunable};
 
+use super::Refused;
 use super::collect::Data;
 use super::function::Functions;
 use super::measure::{bands, errors};
@@ -11,7 +12,6 @@ use super::options::{AdaOptions, FreeBias};
 use super::source::{Shape, Source};
 use super::step::Grid;
 use super::unit::{Best, Method, Run, Unit};
-use super::Refused;
 
 /// How often in a training the rounded integers are looked at.
 const LOOKS: usize = 10;
@@ -21,7 +21,7 @@ const LIMIT: i32 = 1 << 21;
 
 /// What sampled positions of a layer read, and are to give after its activation.
 pub struct Problem {
-    source: Source,
+    pub(super) source: Source,
     pub(super) shape: Shape,
     pub(super) functions: Functions,
     pub(super) fit: Data,
@@ -148,7 +148,7 @@ impl Problem {
         let iterations = train(&run, &mut units);
         let rows: Vec<i32> = units.iter().flat_map(|unit| unit.best.q.iter().copied()).collect();
         let bias: Vec<f64> = units.iter().flat_map(|unit| unit.best.bias.iter().copied()).collect();
-        let q = self.source.from_rows(&rows);
+        let q = self.source.to_weights(&rows);
         let after = self.error_of(&q, &start.scales, &bias);
         Ok(Tuned { q, scales: start.scales.clone(), bias, before, after, iterations })
     }
@@ -254,7 +254,9 @@ fn train(run: &Run<'_>, units: &mut [Unit]) -> usize {
         if options.early_stop && done.is_multiple_of(window) {
             // Summed in the order of the units, whichever was done first.
             let loss: f64 = units.iter().map(|unit| unit.sums[which]).sum();
-            units.iter_mut().for_each(|unit| unit.sums = [0.0; 2]);
+            for unit in &mut *units {
+                unit.sums = [0.0; 2];
+            }
             if done >= options.warm() + window {
                 stop |= loss >= least;
                 least = least.min(loss);

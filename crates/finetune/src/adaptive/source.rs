@@ -139,7 +139,7 @@ impl Source {
     }
 
     /// Weights in the order `[group, output, input]`, as the operator has them.
-    pub(super) fn from_rows<T: Copy + Default>(&self, rows: &[T]) -> Vec<T> {
+    pub(super) fn to_weights<T: Copy + Default>(&self, rows: &[T]) -> Vec<T> {
         match self {
             Self::Product(patches) => patches.geometry().from_rows(rows),
             Self::Norm(_) => rows.to_vec(),

@@ -109,7 +109,7 @@ impl<const REGULAR: bool> Kernel for Round<'_, REGULAR> {
         for (((((g, latent), (m, v)), w), sigmoid), floor) in all {
             for i in 0..LANES {
                 let raw = stretched(sigmoid[i]);
-                let h = raw.max(0.0).min(1.0);
+                let h = raw.clamp(0.0, 1.0);
                 let inside = raw > 0.0 && raw < 1.0;
                 let slope = (STRETCH.1 - STRETCH.0) * sigmoid[i] * (1.0 - sigmoid[i]);
                 let slope = if inside { slope } else { 0.0 };
@@ -122,7 +122,7 @@ impl<const REGULAR: bool> Kernel for Round<'_, REGULAR> {
                 }
                 latent[i] -= adam.step(gradient * slope, &mut m[i], &mut v[i]);
                 sigmoid[i] = math::sigmoid(latent[i]);
-                let h = stretched(sigmoid[i]).max(0.0).min(1.0);
+                let h = stretched(sigmoid[i]).clamp(0.0, 1.0);
                 w[i] = grid.cut(floor[i] + h) * grid.scale;
             }
         }
@@ -173,8 +173,10 @@ pub(super) fn hard(grid: Grid, floor: f32, alpha: f32) -> i32 {
 pub(super) fn soft(grid: Grid, floor: f32, share: f64) -> (f32, f32, f32) {
     let (low, high) = (f64::from(STRETCH.0), f64::from(STRETCH.1));
     let alpha = -((high - low) / (share - low) - 1.0).ln() as f32;
+    // Half is up, whatever the logarithm was rounded to.
+    let alpha = if share >= 0.5 { alpha.max(0.0) } else { alpha.min(-f32::MIN_POSITIVE) };
     let sigmoid = math::sigmoid(alpha);
-    let h = stretched(sigmoid).max(0.0).min(1.0);
+    let h = stretched(sigmoid).clamp(0.0, 1.0);
     (alpha, sigmoid, grid.cut(floor + h) * grid.scale)
 }
 

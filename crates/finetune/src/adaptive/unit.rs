@@ -42,6 +42,7 @@ pub(super) struct Unit {
     pub(super) w: Vec<f32>,
     pub(super) g: Vec<f32>,
     z: Vec<f32>,
+    turned: Vec<f32>,
     mixed: Vec<f32>,
     pub(super) bias: Vec<Bias>,
     /// Sums, over the steps since they were last taken, of the loss and of the regulariser.
@@ -87,6 +88,7 @@ impl Unit {
             w: zeros(),
             g: zeros(),
             z: vec![0.0; band.width * run.batch.max(CHUNK)],
+            turned: zeros(),
             mixed: if mix { vec![0.0; inputs * run.batch] } else { Vec::new() },
             bias: best.bias.iter().map(|&b| Bias { value: b as f32, ..Bias::default() }).collect(),
             grids,
@@ -172,7 +174,7 @@ impl Unit {
             self.sums[0] += f64::from(squares) / batch as f64;
             self.bias[i].g = slopes;
         }
-        rows.gradient(z, batch, &mut self.g, self.row, shape.inputs);
+        rows.gradient(z, batch, (&mut self.g, self.row), shape.inputs, &mut self.turned);
     }
 
     fn step(&mut self, run: &Run<'_>, step: usize) {
