@@ -119,7 +119,8 @@ pub struct EngineArgs {
     #[arg(long, value_name = "NAME")]
     pub fidelity: Option<String>,
 
-    /// About how much memory ONNX Runtime may use for watched tensors, over all threads: 512M, 2G (default: no limit)
+    /// About how much memory may be used for tensors that are watched in ONNX Runtime, over all threads (default: no limit), or that
+    /// wait in shiftwise-finetune (default: 256M; the rest goes to a temporary file): 512M, 2G
     #[arg(long, value_name = "BYTES")]
     pub max_memory: Option<String>,
 }

@@ -54,7 +54,7 @@ pub(super) const ROWS: &[Row] = &[
     texts("provider", "execution providers of ONNX Runtime, the first that can run a node does").aka(&["providers", "execution_providers"]).read_by(ENGINE),
     texts("provider_option", "options of execution providers, as PROVIDER.KEY=VALUE").aka(&["provider_options"]).read_by(ENGINE),
     choice("fidelity", FIDELITIES, "how ONNX Runtime computes quantized models: as they are defined, or fused to integers").read_by(ENGINE),
-    text("max_memory", "about how much memory ONNX Runtime may use for watched tensors: 512M, 2G").read_by(ENGINE),
+    text("max_memory", "about how much memory may be used for tensors that are watched in ONNX Runtime, or wait in finetuning: 512M, 2G").read_by(ENGINE),
     float("min_top1", "fail unless every quantized model has at least this top-1 accuracy, in percent").read_by(EVALUATE),
     float("max_top1_loss", "fail where a quantized model loses more top-1 accuracy than this, in points").read_by(EVALUATE),
     float("min_sqnr", "fail where the mean SQNR of an output is below this, in decibels").read_by(EVALUATE),
