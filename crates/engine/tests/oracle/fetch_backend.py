@@ -4,6 +4,7 @@ They stand in the wheel of the last release that carries them, each a model with
 unpacked and never installed, so that any interpreter will do.
 """
 
+import fcntl
 import pathlib
 import subprocess
 import sys
@@ -16,9 +17,16 @@ WHEEL = ["--python-version", "3.11", "--platform", "manylinux2014_x86_64", "--on
 
 def main():
     folder = pathlib.Path(sys.argv[1])
-    done = folder / "complete"
-    if done.exists():
-        return
+    folder.mkdir(parents=True, exist_ok=True)
+    # Tests that need it start together.
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            fetch(folder)
+            (folder / "complete").touch()
+
+
+def fetch(folder):
     with tempfile.TemporaryDirectory() as temporary:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "-d", temporary]
         subprocess.run([*command, *WHEEL, RELEASE], check=True)
@@ -27,7 +35,6 @@ def main():
             for name in archive.namelist():
                 if name.startswith("onnx/backend/test/data/") and name.endswith((".onnx", ".pb")):
                     archive.extract(name, folder)
-    done.touch()
 
 
 main()
