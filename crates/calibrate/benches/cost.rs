@@ -138,7 +138,7 @@ fn calibrate(setup: &Setup, threads: usize, dir: &Path) -> (Duration, u64) {
         places: &places,
         skip_bad_samples: false,
         threads,
-        batch_size: 1,
+        batch_size: CalibrateConfig::default().batch_size as usize,
         interrupt: &Interrupt::default(),
         progress: &progress,
     };

@@ -45,8 +45,8 @@ pub struct CollectArgs {
     #[arg(long)]
     pub all: bool,
 
-    /// Let each thread run this many samples node by node, so that weights are read once for all of them: pays for large models;
-    /// results do not depend on it (default: 1)
+    /// Let each thread run this many samples node by node, so that weights and counts are in the caches for all of them, at the price of
+    /// memory; results do not depend on it (default: 2)
     #[arg(long, value_name = "N")]
     pub batch_size: Option<u64>,
 

@@ -18,6 +18,6 @@ pub struct CalibrateConfig {
 
 impl Default for CalibrateConfig {
     fn default() -> Self {
-        Self { collect_all: false, batch_size: 1, placement: PlacementOptions::default() }
+        Self { collect_all: false, batch_size: 2, placement: PlacementOptions::default() }
     }
 }
