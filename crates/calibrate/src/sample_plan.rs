@@ -109,8 +109,13 @@ impl SamplePlan {
         let text = std::fs::read(&file).map_err(|e| Failure::read(&file, &e))?;
         let plan: Self = serde_json::from_slice(&text)
             .map_err(|e| Failure::input(format!("read {}", file.display())).because(e.to_string()))?;
-        if plan.shards == 0 || plan.samples.is_empty() {
-            return Err(Failure::input(format!("read {}: it has no shards or no samples", file.display())));
+        if plan.shards == 0 || plan.shards > plan.samples.len() as u64 {
+            let (shards, samples) = (plan.shards, plan.samples.len());
+            return Err(Failure::input(format!(
+                "read {}: {shards} shards of {samples} samples",
+                file.display()
+            ))
+            .with_help("make the plan anew: shiftwise-calibrate plan"));
         }
         Ok((plan, artifact))
     }

@@ -68,8 +68,10 @@ impl Checkpoint {
     fn read(&self, layer: usize) -> Option<Done> {
         let (constants, record) = self.files(layer);
         // The record comes last: where it is, the constants are.
-        let record: Record = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
-        let model = Model::load(&constants).ok()?;
+        let text = fs::read(record).ok()?;
+        let again = |why: String| tracing::warn!("layer {} is tuned again: its checkpoint {why}", layer + 1);
+        let record: Record = serde_json::from_slice(&text).map_err(|e| again(e.to_string())).ok()?;
+        let model = Model::load(&constants).map_err(|e| again(e.to_string())).ok()?;
         let constants = model.graph.initializers().map(|(name, t)| (name.to_owned(), t.clone())).collect();
         Some(Done { constants, record })
     }

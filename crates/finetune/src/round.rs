@@ -38,6 +38,12 @@ impl Stored {
             return Err(format!("{:?} has a zero point other than 0", constant.integers));
         }
         let scales = find(&constant.scale)?.to_f32().unwrap_or_default();
+        if let Some(scale) = scales.iter().find(|s| !(**s > 0.0 && s.is_finite())) {
+            return Err(format!(
+                "{:?} has the scale {scale}, which is not positive and finite",
+                constant.scale
+            ));
+        }
         let scales = match scales[..] {
             [scale] => Scales::Single(scale),
             _ if scales.len() == channels => Scales::PerOutput(scales),
@@ -99,8 +105,14 @@ pub(crate) fn least_squares(
         scales: weight.scales.clone(),
         bias: present.iter().map(|b| b * beta).collect(),
     };
-    let range = weight.ty.symmetric_range();
-    let range = (range.0 as i32, range.1 as i32);
+    if weight.q.len() != problem.geometry().weight_len() {
+        return Err(format!("it has {} weights, its float counterpart others", weight.q.len()));
+    }
+    let (lo, hi) = weight.ty.symmetric_range();
+    if hi > i64::from(i16::MAX) * 2 {
+        return Err(format!("weights of type {} are finer than the float weights", weight.ty));
+    }
+    let range = (lo as i32, hi as i32);
     let free_bias = layer.bias.is_some() && beta != 0.0;
     let candidates = candidates(layer, &weight, bias.as_ref(), limits);
     let mut search = Search { free_bias, ..search.clone() };
@@ -267,4 +279,41 @@ fn integers(ty: QuantType, dims: &[usize], q: &[i32]) -> Result<Tensor, String> 
         QuantType::Int32 => q.iter().flat_map(|q| q.to_le_bytes()).collect(),
     };
     Tensor::from_raw(ty.data_type(), dims.to_vec(), bytes.into()).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shiftwise_graph::Builder;
+
+    fn stored(scale: Tensor, zero: i8) -> Result<Stored, String> {
+        let model = Builder::new()
+            .constant("q", Tensor::i8(&[2, 2], &[1, 2, 3, 4]))
+            .constant("s", scale)
+            .constant("z", Tensor::i8(&[], &[zero]))
+            .build(&[], 13);
+        let constant = QuantizedConstant {
+            integers: "q".into(),
+            scale: "s".into(),
+            zero_point: Some("z".into()),
+            axis: 0,
+        };
+        Stored::of(&model.graph, &constant, 2)
+    }
+
+    #[test]
+    fn constants_that_cannot_be_chosen_are_refused_with_a_reason() {
+        assert!(stored(Tensor::f32(&[], &[0.5]), 0).is_ok());
+        assert!(stored(Tensor::f32(&[2], &[0.5, 0.25]), 0).is_ok());
+        for (scale, zero, says) in [
+            (Tensor::f32(&[], &[0.0]), 0, "not positive"),
+            (Tensor::f32(&[2], &[0.5, f32::NAN]), 0, "not positive"),
+            (Tensor::f32(&[], &[-1.0]), 0, "not positive"),
+            (Tensor::f32(&[3], &[0.5; 3]), 0, "3 scales"),
+            (Tensor::f32(&[], &[0.5]), 7, "zero point"),
+        ] {
+            let reason = stored(scale, zero).err().unwrap();
+            assert!(reason.contains(says), "{reason}");
+        }
+    }
 }
