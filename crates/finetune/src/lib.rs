@@ -9,6 +9,7 @@ pub mod adaptive;
 mod args;
 mod checkpoint;
 mod config;
+mod constants;
 pub mod frontier;
 pub mod layer;
 pub mod least_squares;
@@ -16,6 +17,7 @@ mod limits;
 mod round;
 mod run;
 mod tuned;
+mod tuning;
 
 pub use args::Arguments;
 pub use config::{Algorithm, FinetuneConfig, SweepOrder};

@@ -1,7 +1,6 @@
 //! The program: reads, tunes layer by layer, writes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::json;
@@ -11,16 +10,14 @@ use shiftwise_graph::Model;
 use shiftwise_quant::{FLOAT_FILE, TENSORS_FILE};
 use shiftwise_stage::report::count;
 use shiftwise_stage::{
-    Begin, ChosenEngine, Context, ExitStatus, ExternalData, Failure, LoadedModel, MODEL_DATA_FILE,
-    MODEL_FILE, Progress, Sidecar, data_input, input_specs, load_model, save_model,
+    Begin, Context, ExternalData, Failure, MODEL_DATA_FILE, MODEL_FILE, Sidecar, data_input, input_specs,
+    load_model, save_model,
 };
 
-use crate::checkpoint::{Checkpoint, Done, Record};
-use crate::frontier::{BoxError, Frontier, FrontierError, Layer, Options, Pair, Skipped, find_layers};
-use crate::least_squares::{Collector, Untunable};
-use crate::limits::Limits;
-use crate::round::{Found, least_squares};
+use crate::checkpoint::{Checkpoint, Done};
+use crate::frontier::{Layer, Skipped, find_layers};
 use crate::tuned::{LayerReport, Outcome};
+use crate::tuning::Tuning;
 use crate::{Arguments, FinetuneConfig};
 
 /// The report inside the artifact.
@@ -192,156 +189,4 @@ fn note(sidecar: &mut Sidecar, done: &[Done]) -> Result<(), Failure> {
         sidecar.update(index, record)?;
     }
     Ok(())
-}
-
-/// Everything that tuning needs beside the models.
-struct Tuning<'a> {
-    context: &'a Context,
-    config: &'a FinetuneConfig,
-    chosen: &'a ChosenEngine,
-    dataset: &'a Dataset,
-    places: Vec<usize>,
-    checkpoint: &'a Checkpoint,
-}
-
-impl Tuning<'_> {
-    /// Tunes all layers; gives the model, and what was done for each layer.
-    fn all(
-        &self,
-        loaded: &LoadedModel,
-        float: &Model,
-        layers: Vec<Layer>,
-    ) -> Result<(Model, Vec<Done>), Failure> {
-        let total = layers.len() as u64;
-        let progress = self.context.progress("finetuning", total, "layers");
-        let load = |i: usize| -> Result<_, BoxError> { Ok(self.dataset.load(self.places[i])?.inputs) };
-        let stops = || self.context.interrupt.requested();
-        let folder = self.checkpoint.folder();
-        let mut options = Options::in_folder(folder);
-        if let Some(bytes) = self.chosen.max_memory() {
-            options.max_memory = bytes;
-        }
-        let model = loaded.model.clone();
-        let samples = self.places.len();
-        let engine = self.chosen.engine.as_ref();
-        let mut limits = Limits::of(&model);
-        let mut frontier = Frontier::new(engine, float, model, layers, samples, &load, &stops, options)
-            .map_err(|e| failure(&e))?;
-        let mut done = self.checkpoint.done(frontier.layers().len());
-        for (i, layer) in done.iter().enumerate() {
-            frontier.tune(i, layer.constants.clone()).map_err(|e| failure(&e))?;
-            remember(&mut limits, frontier.model(), layer);
-        }
-        if !done.is_empty() {
-            self.context.say(&format!("going on after {}", count(done.len() as u64, "layer")));
-            progress.resume_at(done.len() as u64);
-        }
-        for i in done.len()..frontier.layers().len() {
-            let started = Instant::now();
-            let found = self.one(&mut frontier, i, float, &limits)?;
-            let mut constants = Vec::new();
-            let mut params = Vec::new();
-            for constant in found.constants {
-                params.push((constant.integers.clone(), constant.params));
-                constants.push((constant.integers, constant.tensor));
-                if let (name, Some(scale)) = constant.scale {
-                    constants.push((name, scale));
-                }
-            }
-            constants.extend(found.float_bias);
-            let record = Record { report: found.report, params, seconds: started.elapsed().as_secs_f64() };
-            let layer = Done { constants, record };
-            frontier.tune(i, layer.constants.clone()).map_err(|e| failure(&e))?;
-            self.checkpoint.keep(i, &layer)?;
-            remember(&mut limits, frontier.model(), &layer);
-            self.tell(i, total, &layer, &progress);
-            done.push(layer);
-        }
-        Ok((frontier.finish(), done))
-    }
-
-    fn tell(&self, i: usize, total: u64, layer: &Done, progress: &Progress) {
-        let Record { report, seconds, .. } = &layer.record;
-        self.context.say(&format!(
-            "{}/{total} {} {}: {}",
-            i + 1,
-            report.op,
-            report.node,
-            report.text(*seconds)
-        ));
-        progress.inc(1);
-    }
-
-    /// Walks to a layer and chooses its integers.
-    fn one(
-        &self,
-        frontier: &mut Frontier<'_>,
-        i: usize,
-        float: &Model,
-        limits: &Limits,
-    ) -> Result<Found, Failure> {
-        let layer = frontier.layers()[i].clone();
-        let sampling = self.config.sampling();
-        let samples = self.places.len();
-        let weights = float.graph.constant(&layer.float_weight);
-        let mut collector: Option<Result<(Collector, crate::layer::Op), String>> = None;
-        let begin = |x_dims: &[usize]| {
-            let op = layer.op(x_dims)?;
-            let weights = weights.ok_or("its float weights are no constant")?;
-            let values = weights.to_f32().ok_or("its float weights are no floats")?;
-            let at = layer.index as u64;
-            Collector::new(&op, x_dims, weights.dims(), &values, at, samples, &sampling)
-                .map(|collector| (collector, op))
-                .map_err(|e: Untunable| e.to_string())
-        };
-        let visit = |pairs: Vec<Pair>| -> Result<(), FrontierError> {
-            for pair in pairs {
-                let started = collector.get_or_insert_with(|| begin(pair.x.shape()));
-                if let Ok((collector, _)) = started {
-                    match (pair.x.as_f32(), pair.y.as_f32()) {
-                        (Some(x), Some(y)) => collector.add(pair.sample, x, y),
-                        _ => *started = Err("its input or output is not float32".into()),
-                    }
-                }
-            }
-            Ok(())
-        };
-        frontier.layer::<FrontierError>(i, false, visit).map_err(|e| failure(&e))?;
-        let skip = |reason: String| Found {
-            constants: Vec::new(),
-            float_bias: None,
-            report: LayerReport::skipped(&layer.node, &layer.op_type, reason),
-        };
-        let problem = match collector {
-            None => return Ok(skip("there are no samples".into())),
-            Some(Err(reason)) => return Ok(skip(reason)),
-            Some(Ok((collector, op))) => collector.finish().map(|problem| (problem, op)),
-        };
-        let (problem, op) = match problem {
-            Ok(problem) => problem,
-            Err(e) => return Ok(skip(e.to_string())),
-        };
-        let graph = &frontier.model().graph;
-        Ok(least_squares(&layer, &op, graph, &problem, limits, &self.config.search()).unwrap_or_else(skip))
-    }
-}
-
-/// Follows the positions that a layer moved.
-fn remember(limits: &mut Limits, model: &Model, layer: &Done) {
-    for (name, _) in &layer.constants {
-        let scale = model.graph.constant(name).and_then(shiftwise_graph::Tensor::scalar_f32);
-        if let Some(position) = scale.and_then(shiftwise_quant::Position::of) {
-            limits.set(name, position);
-        }
-    }
-}
-
-fn failure(error: &FrontierError) -> Failure {
-    match error {
-        FrontierError::Interrupted => Failure::interrupted("stopped; the layers that are done are kept")
-            .with_help("run the same command again to go on"),
-        FrontierError::Load { .. } => Failure::from_error(ExitStatus::Input, error)
-            .with_help("repair or remove it, or go on without it: --skip-bad-samples"),
-        other => Failure::from_error(ExitStatus::Input, other),
-    }
 }
