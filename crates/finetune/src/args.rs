@@ -17,7 +17,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
 
-    /// How integers are chosen: least-squares (default: least-squares)
+    /// How integers are chosen: least-squares, adaround, or adaquant (default: least-squares)
     #[arg(long, value_name = "NAME")]
     pub algorithm: Option<String>,
 

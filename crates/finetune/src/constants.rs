@@ -12,6 +12,7 @@ use crate::tuned::Constant;
 const BIAS_REACH: i32 = 12;
 
 /// A constant as the model has it.
+#[derive(Clone)]
 pub(crate) struct Stored {
     pub(crate) q: Vec<i32>,
     pub(crate) scales: Scales,
@@ -41,9 +42,12 @@ impl Stored {
             _ if scales.len() == channels => Scales::PerOutput(scales),
             _ => return Err(format!("{:?} has {} scales", constant.integers, scales.len())),
         };
-        let q = integers.to_i64().unwrap_or_default();
-        let q = q.into_iter().map(|q| i32::try_from(q).unwrap_or(i32::MAX)).collect();
-        Ok(Self { q, scales, ty, dims: integers.dims().to_vec() })
+        Ok(Self { q: Self::integers_of(integers), scales, ty, dims: integers.dims().to_vec() })
+    }
+
+    pub(crate) fn integers_of(tensor: &Tensor) -> Vec<i32> {
+        let q = tensor.to_i64().unwrap_or_default();
+        q.into_iter().map(|q| i32::try_from(q).unwrap_or(i32::MAX)).collect()
     }
 
     pub(crate) fn values(&self) -> Vec<f64> {

@@ -5,22 +5,25 @@
 //! are worse on samples it was not tuned on, never moves a position out of the limits of the NPU, and never holds the activations of more
 //! than one place of the model.
 
+mod adapt;
 pub mod adaptive;
 mod args;
 mod checkpoint;
 mod config;
 mod constants;
 pub mod frontier;
+mod gather;
 pub mod layer;
 pub mod least_squares;
 mod limits;
+mod present;
 mod round;
 mod run;
 mod tuned;
 mod tuning;
 
 pub use args::Arguments;
-pub use config::{Algorithm, FinetuneConfig, SweepOrder};
+pub use config::{Algorithm, FinetuneConfig, SweepOrder, TrainingStart};
 pub use limits::Limits;
 pub use run::{REPORT_FILE, run};
 pub use tuned::{LayerReport, Outcome, Share};

@@ -3,11 +3,13 @@
 use shiftwise_graph::{Graph, Tensor};
 use shiftwise_quant::{Position, QParams, QuantType};
 
+use crate::config::Algorithm;
 use crate::constants::{Stored, around, bias_constant, integers, scale_like};
 use crate::frontier::{Bias, Layer};
 use crate::layer::Op;
-use crate::least_squares::{Errors, Problem, Scales, Search, Start};
+use crate::least_squares::{Problem, Scales, Search};
 use crate::limits::Limits;
+use crate::present::Present;
 use crate::tuned::{Constant, LayerReport, Outcome, Share};
 
 /// With more weights of an output than this share of the positions, the pull towards the float weights grows with them.
@@ -38,31 +40,9 @@ pub(crate) fn least_squares(
     search: &Search,
 ) -> Result<Found, String> {
     let channels = problem.geometry().channels();
-    let weight = Stored::of(graph, &layer.weight, channels)?;
-    let beta = if let Op::Gemm { beta, .. } = op { f64::from(*beta) } else { 1.0 };
-    let bias = match &layer.bias {
-        Some(Bias::Quantized(constant)) => Some(Stored::of(graph, constant, channels)?),
-        _ => None,
-    };
-    let present = match &layer.bias {
-        None => vec![0.0; channels],
-        Some(Bias::Quantized(_)) => bias.as_ref().map(Stored::values).unwrap_or_default(),
-        Some(Bias::Float(name)) => graph
-            .constant(name)
-            .and_then(Tensor::to_f32)
-            .ok_or_else(|| format!("its bias {name:?} is no constant"))?
-            .into_iter()
-            .map(f64::from)
-            .collect(),
-    };
-    if present.len() != channels {
-        return Err(format!("its bias has {} elements for {channels} channels", present.len()));
-    }
-    let start = Start {
-        q: weight.q.clone(),
-        scales: weight.scales.clone(),
-        bias: present.iter().map(|b| b * beta).collect(),
-    };
+    let present = Present::of(layer, op, graph, channels)?;
+    let Present { weight, bias, beta, start } = &present;
+    let beta = *beta;
     if weight.q.len() != problem.geometry().weight_len() {
         return Err(format!("it has {} weights, its float counterpart others", weight.q.len()));
     }
@@ -72,17 +52,17 @@ pub(crate) fn least_squares(
     }
     let range = (lo as i32, hi as i32);
     let free_bias = layer.bias.is_some() && beta != 0.0;
-    let candidates = candidates(layer, &weight, bias.as_ref(), limits);
+    let candidates = candidates(layer, weight, bias.as_ref(), limits);
     let mut search = Search { free_bias, ..search.clone() };
     // Where samples are few for the number of weights, a stronger pull towards the float weights fits less of their noise.
     let crowding = problem.geometry().inputs as f64 / problem.counts()[0].max(1) as f64;
     if crowding > CROWDED {
         search.lambda = search.lambda.max(crowding * PULL);
     }
-    let mut tuned = problem.solve(&start, &candidates, range, &search);
+    let mut tuned = problem.solve(start, &candidates, range, &search);
     for _ in 0..STRONGER {
         search.lambda *= 10.0;
-        let other = problem.solve(&start, &candidates, range, &search);
+        let other = problem.solve(start, &candidates, range, &search);
         if other.after.held_out < tuned.after.held_out {
             tuned = other;
         } else if tuned.after.held_out < tuned.before.held_out {
@@ -96,7 +76,7 @@ pub(crate) fn least_squares(
     let mut stored = tuned.bias.clone();
     if free_bias {
         let wanted: Vec<f32> = tuned.bias.iter().map(|b| (b / beta) as f32).collect();
-        match (&layer.bias, &bias) {
+        match (&layer.bias, bias) {
             (Some(Bias::Quantized(constant)), Some(old)) => {
                 let at = moved.map(|(_, new)| (layer.weight.scale.as_str(), new));
                 let (new, values) = bias_constant(graph, constant, old, &wanted, at, limits)?;
@@ -113,21 +93,16 @@ pub(crate) fn least_squares(
     }
     let after = problem.error_of(&tuned.q, &tuned.scales, &stored);
     let better = after.held_out < tuned.before.held_out;
-    let shares = |e: Errors| Share {
-        fitted: e.fit / problem.signal().fit.max(f64::MIN_POSITIVE),
-        held_out: e.held_out / problem.signal().held_out.max(f64::MIN_POSITIVE),
-    };
+    let shares = |e| Share::of(e, problem.signal());
     let changed = tuned.q.iter().zip(&weight.q).filter(|(a, b)| a != b).count() as u64;
     let report = LayerReport {
-        node: layer.node.clone(),
-        op: layer.op_type.clone(),
-        outcome: if better { Outcome::Tuned } else { Outcome::Kept },
-        reason: None,
+        method: better.then(|| Algorithm::LeastSquares.title().into()),
         before: Some(shares(tuned.before)),
         after: Some(shares(if better { after } else { tuned.before })),
         changed: if better { changed } else { 0 },
         weights: weight.q.len() as u64,
         moved: moved.filter(|_| better),
+        ..LayerReport::of(&layer.node, &layer.op_type, if better { Outcome::Tuned } else { Outcome::Kept })
     };
     if !better {
         return Ok(Found { constants: Vec::new(), float_bias: None, report });

@@ -18,7 +18,7 @@ use crate::checkpoint::{Checkpoint, Done};
 use crate::frontier::{Layer, Skipped, find_layers};
 use crate::tuned::{LayerReport, Outcome};
 use crate::tuning::Tuning;
-use crate::{Arguments, FinetuneConfig};
+use crate::{Algorithm, Arguments, FinetuneConfig};
 
 /// The report inside the artifact.
 pub const REPORT_FILE: &str = "finetune.json";
@@ -29,6 +29,7 @@ const OWN_FILES: [&str; 4] = [MODEL_FILE, MODEL_DATA_FILE, TENSORS_FILE, REPORT_
 /// [`REPORT_FILE`].
 #[derive(Debug, Serialize)]
 struct Report<'a> {
+    algorithm: Algorithm,
     layers: &'a [LayerReport],
 }
 
@@ -81,7 +82,7 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
         .map(|d| d.record.report.clone())
         .chain(skipped.iter().map(|s| LayerReport::skipped(&s.node, &s.op, &s.skipped.reason)))
         .collect();
-    writer.write_json(REPORT_FILE, &Report { layers: &reports })?;
+    writer.write_json(REPORT_FILE, &Report { algorithm: config.algorithm, layers: &reports })?;
     let number = |outcome| reports.iter().filter(|r| r.outcome == outcome).count();
     let seconds: Vec<f64> = done.iter().map(|d| d.record.seconds).collect();
     let notes = BTreeMap::from([
@@ -179,12 +180,14 @@ fn pass_on(artifact: &Artifact, writer: &Writer) -> Result<(), Failure> {
 
 /// Integers that were tuned are their own source from now on: rounding the float tensor would undo them.
 fn note(sidecar: &mut Sidecar, done: &[Done]) -> Result<(), Failure> {
-    for (name, params) in done.iter().flat_map(|d| &d.record.params) {
+    let changed = done.iter().flat_map(|d| d.record.params.iter().map(|params| (params, &d.record.report)));
+    for ((name, params), report) in changed {
         let records = sidecar.records();
         let Some(index) = records.iter().position(|r| r.quantized.as_deref() == Some(name)) else { continue };
         let mut record = records[index].clone();
         record.set_params(*params);
-        record.method = format!("{}, tuned by least squares", record.method);
+        record.method =
+            format!("{}, tuned by {}", record.method, report.method.as_deref().unwrap_or_default());
         record.float_source = None;
         sidecar.update(index, record)?;
     }

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use shiftwise_graph::Tensor;
 use shiftwise_quant::{Position, QParams};
 
+use crate::least_squares::Errors;
+
 /// New parameters and integers of one constant.
 #[derive(Clone, Debug)]
 pub(crate) struct Constant {
@@ -47,9 +49,15 @@ pub struct LayerReport {
     pub op: String,
     /// What happened.
     pub outcome: Outcome,
-    /// Why it was left as it was.
+    /// Why it was left as it was, or what was left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What found its integers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Steps of its training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<u64>,
     /// Errors with the integers that it had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Share>,
@@ -67,14 +75,31 @@ pub struct LayerReport {
     pub moved: Option<(Position, Position)>,
 }
 
+impl Share {
+    /// Errors as shares of the variances of what the float model gives.
+    pub(crate) fn of(errors: Errors, signal: Errors) -> Self {
+        Self {
+            fitted: errors.fit / signal.fit.max(f64::MIN_POSITIVE),
+            held_out: errors.held_out / signal.held_out.max(f64::MIN_POSITIVE),
+        }
+    }
+}
+
 impl LayerReport {
     /// A layer that stays as it is.
     pub fn skipped(node: &str, op: &str, reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..Self::of(node, op, Outcome::Skipped) }
+    }
+
+    /// A layer of which nothing else is known.
+    pub(crate) fn of(node: &str, op: &str, outcome: Outcome) -> Self {
         Self {
             node: node.to_owned(),
             op: op.to_owned(),
-            outcome: Outcome::Skipped,
-            reason: Some(reason.into()),
+            outcome,
+            reason: None,
+            method: None,
+            iterations: None,
             before: None,
             after: None,
             changed: 0,
@@ -92,8 +117,10 @@ impl LayerReport {
                     self.moved.map(|(old, new)| format!(", position {old} → {new}")).unwrap_or_default();
                 let changed = 100.0 * self.changed as f64 / self.weights.max(1) as f64;
                 let kept = if self.outcome == Outcome::Kept { ", kept as it was" } else { "" };
+                let steps = self.iterations.map(|n| format!(", {n} steps")).unwrap_or_default();
+                let reason = self.reason.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
                 format!(
-                    "SQNR {} → {} dB, held out {} → {} dB, {changed:.0} % of weights{moved}{kept}, {seconds:.2} s",
+                    "SQNR {} → {} dB, held out {} → {} dB, {changed:.0} % of weights{moved}{kept}{steps}{reason}, {seconds:.2} s",
                     decibels(before.fitted),
                     decibels(after.fitted),
                     decibels(before.held_out),

@@ -10,9 +10,9 @@ use shiftwise_stage::{ChosenEngine, Context, ExitStatus, Failure, LoadedModel, P
 use crate::FinetuneConfig;
 use crate::checkpoint::{Checkpoint, Done, Record};
 use crate::frontier::{BoxError, Frontier, FrontierError, Layer, Options, Pair};
-use crate::least_squares::{Collector, Untunable};
+use crate::gather::{Gatherer, Methods};
 use crate::limits::Limits;
-use crate::round::{Found, least_squares};
+use crate::round::Found;
 use crate::tuned::LayerReport;
 
 /// Everything that tuning needs beside the models.
@@ -45,6 +45,9 @@ impl Tuning<'_> {
         let model = loaded.model.clone();
         let samples = self.places.len();
         let engine = self.chosen.engine.as_ref();
+        let training = self.config.algorithm.trains().then(|| self.config.training()).transpose();
+        let training = training.map_err(|e| Failure::usage(format!("read option {e}")))?;
+        let methods = Methods { config: self.config, training, samples };
         let mut limits = Limits::of(&model);
         let mut frontier = Frontier::new(engine, float, model, layers, samples, &load, &stops, options)
             .map_err(|e| failure(&e))?;
@@ -59,7 +62,7 @@ impl Tuning<'_> {
         }
         for i in done.len()..frontier.layers().len() {
             let started = Instant::now();
-            let found = self.one(&mut frontier, i, float, &limits)?;
+            let found = self.one(&mut frontier, i, float, &limits, &methods)?;
             let mut constants = Vec::new();
             let mut params = Vec::new();
             for constant in found.constants {
@@ -100,50 +103,22 @@ impl Tuning<'_> {
         i: usize,
         float: &Model,
         limits: &Limits,
+        methods: &Methods<'_>,
     ) -> Result<Found, Failure> {
         let layer = frontier.layers()[i].clone();
-        let sampling = self.config.sampling();
-        let samples = self.places.len();
-        let weights = float.graph.constant(&layer.float_weight);
-        let mut collector: Option<Result<(Collector, crate::layer::Op), String>> = None;
-        let begin = |x_dims: &[usize]| {
-            let op = layer.op(x_dims)?;
-            let weights = weights.ok_or("its float weights are no constant")?;
-            let values = weights.to_f32().ok_or("its float weights are no floats")?;
-            let at = layer.index as u64;
-            Collector::new(&op, x_dims, weights.dims(), &values, at, samples, &sampling)
-                .map(|collector| (collector, op))
-                .map_err(|e: Untunable| e.to_string())
+        let mut gatherer = match Gatherer::new(methods, &layer, float) {
+            Ok(gatherer) => gatherer,
+            Err(reason) => {
+                let report = LayerReport::skipped(&layer.node, &layer.op_type, reason);
+                return Ok(Found { constants: Vec::new(), float_bias: None, report });
+            }
         };
         let visit = |pairs: Vec<Pair>| -> Result<(), FrontierError> {
-            for pair in pairs {
-                let started = collector.get_or_insert_with(|| begin(pair.x.shape()));
-                if let Ok((collector, _)) = started {
-                    match (pair.x.as_f32(), pair.y.as_f32()) {
-                        (Some(x), Some(y)) => collector.add(pair.sample, x, y),
-                        _ => *started = Err("its input or output is not float32".into()),
-                    }
-                }
-            }
+            gatherer.add(pairs);
             Ok(())
         };
-        frontier.layer::<FrontierError>(i, false, visit).map_err(|e| failure(&e))?;
-        let skip = |reason: String| Found {
-            constants: Vec::new(),
-            float_bias: None,
-            report: LayerReport::skipped(&layer.node, &layer.op_type, reason),
-        };
-        let problem = match collector {
-            None => return Ok(skip("there are no samples".into())),
-            Some(Err(reason)) => return Ok(skip(reason)),
-            Some(Ok((collector, op))) => collector.finish().map(|problem| (problem, op)),
-        };
-        let (problem, op) = match problem {
-            Ok(problem) => problem,
-            Err(e) => return Ok(skip(e.to_string())),
-        };
-        let graph = &frontier.model().graph;
-        Ok(least_squares(&layer, &op, graph, &problem, limits, &self.config.search()).unwrap_or_else(skip))
+        frontier.layer(i, methods.mixes_inputs(), visit).map_err(|e| failure(&e))?;
+        Ok(gatherer.finish(&frontier.model().graph, limits))
     }
 }
 

@@ -32,18 +32,21 @@ pub struct AdaOptions {
     pub lr_adjust: Option<(f64, f32)>,
     /// Seed of the order of batches.
     pub fixed_seed: u64,
-    /// Where AdaRound begins.
+    /// Where training begins.
     pub begin: Begin,
 }
 
-/// Where AdaRound begins.
+/// Where training begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Begin {
     /// At the float weights, that is, with round-to-nearest.
     #[default]
     Weights,
-    /// At the integers of the start, where they are one of the two that a weight lies between.
+    /// AdaRound at the integers of the start, where they are one of the two that a weight lies between; AdaQuant at the float weights.
     Start,
+    /// At the integers of the start, however far they are from the weights: AdaRound decides between each and the one next to it on the side
+    /// of its weight; AdaQuant begins in the middle of what is rounded to it.
+    Integers,
 }
 
 /// A bias that may be trained.

@@ -3,10 +3,13 @@
 use std::ops::Range;
 
 use super::measure::{Band, CHUNK, Rows, band_errors};
-use super::options::{AdaOptions, FreeBias};
+use super::options::{AdaOptions, Begin, FreeBias};
 use super::problem::Problem;
 use super::simd::{LANES, dispatch};
 use super::step::{Adam, Grid, Round, Row, Straight, hard, soft, straight, straight_integer};
+
+/// How far from an integer a weight is taken for AdaRound to have that integer on one of its sides.
+const BESIDE: f64 = 0.99;
 
 /// What all bands share.
 pub(super) struct Run<'a> {
@@ -104,9 +107,10 @@ impl Unit {
     fn begin(&mut self, run: &Run<'_>, output: usize, weights: &[f32]) {
         let (grid, at) = (self.grids[output], output * self.row);
         if let Method::Straight(free) = run.method {
-            self.latent[at..][..weights.len()].copy_from_slice(weights);
-            for (w, &latent) in self.w[at..].iter_mut().zip(weights) {
-                *w = straight(grid, latent);
+            for (k, &weight) in weights.iter().enumerate() {
+                let start = self.best.q[output * weights.len() + k] as f32 * grid.scale;
+                let latent = if run.options.begin == Begin::Integers { start } else { weight };
+                (self.latent[at + k], self.w[at + k]) = (latent, straight(grid, latent));
             }
             if let Some(free) = free {
                 let channel = self.band.channel + output;
@@ -116,11 +120,14 @@ impl Unit {
             return;
         }
         for (k, &weight) in weights.iter().enumerate() {
-            let ratio = f64::from(weight) / f64::from(grid.scale);
+            let mut ratio = f64::from(weight) / f64::from(grid.scale);
+            let start = f64::from(self.best.q[output * weights.len() + k]);
+            if run.options.begin == Begin::Integers {
+                ratio = ratio.clamp(start - BESIDE, start + BESIDE);
+            }
             let floor = ratio.floor();
             let mut share = ratio - floor;
-            if run.options.begin == super::Begin::Start {
-                let start = f64::from(self.best.q[output * weights.len() + k]);
+            if run.options.begin != Begin::Weights {
                 let up = share >= 0.5;
                 if (start == floor && up) || (start == floor + 1.0 && !up) {
                     // As far on the other side; from the middle, far enough to be there.

@@ -1,10 +1,12 @@
 //! Algorithms that improve accuracy.
 
 use super::FINETUNE;
-use crate::options::row::{Choice, Row, any, bool, choice, float, int, no, texts, yes};
+use crate::options::row::{Choice, Row, any, bool, choice, float, floats, int, path, text, texts, yes};
 
 const ALGORITHMS: &[Choice] =
-    &[yes("least_squares", &["least-squares"]), no("adaround", &[]), no("adaquant", &[])];
+    &[yes("least_squares", &["least-squares"]), yes("adaround", &[]), yes("adaquant", &[])];
+
+const BEGINS: &[Choice] = &[yes("model", &["start"]), yes("least_squares", &["least-squares"])];
 
 const ORDERS: &[Choice] = &[yes("natural", &[]), yes("variance", &[]), yes("least_variance", &[])];
 
@@ -31,14 +33,40 @@ pub(super) const ROWS: &[Row] = &[
     bool("enable_dual_quant_node_pairs", "two Q/DQ pairs where types meet").aka(&["dual_quant_nodes"]).fixed("false"),
     bool("include_fast_ft", "finetune weights layer by layer").fixed("false"),
     choice("algorithm", ALGORITHMS, "how integers are chosen").aka(&["finetune_algorithm", "optim_algorithm"]).read_by(FINETUNE),
-    int("finetune_positions", 1, "positions of a layer's output, over all samples, that its integers are fitted to").read_by(FINETUNE),
-    int("finetune_seed", 0, "seed of the choice of positions").aka(&["fixed_seed"]).read_by(FINETUNE),
+    int("finetune_positions", 1, "positions of a layer's output, over all samples, that its integers are fitted to (20000 with least_squares, else 8192)").read_by(FINETUNE),
+    int("fixed_seed", 0, "seed of finetuning: of the choice of positions and of the order of batches (0 with least_squares, else 1705472343)").aka(&["finetune_seed"]).read_by(FINETUNE),
     float("finetune_regularization", "the pull towards the float weights, as a share of the mean variance of an input").read_by(FINETUNE),
     int("finetune_sweeps", 1, "passes over the inputs of a layer, at most").read_by(FINETUNE),
     choice("finetune_order", ORDERS, "the order of a pass over the inputs of a layer: as they lie, or those that vary most, or least, first").read_by(FINETUNE),
     texts("finetune_layers", "tune these nodes only").read_by(FINETUNE),
     texts("finetune_op_types", "tune these operators only").aka(&["target_op_type"]).read_by(FINETUNE),
-    any("fast_finetune", "parameters of finetuning"),
+    choice("finetune_begin", BEGINS, "where adaround and adaquant begin: at the float weights, rounded as in the model, or at what least squares finds").read_by(FINETUNE),
+    int("data_size", 1, "finetune on this many samples, at most").read_by(FINETUNE),
+    int("num_iterations", 1, "steps of Adam for a layer (adaround, adaquant)").read_by(FINETUNE),
+    float("learning_rate", "rate of Adam: 0.1 for the rounding variables of adaround, 1e-5 for the weights of adaquant").read_by(FINETUNE),
+    int("finetune_batch_size", 1, "samples in a batch of a step of Adam; a sample stands for 64 positions of a layer's output with adaround, for 256 with adaquant, drawn from all samples").read_by(FINETUNE),
+    int("num_batches", 1, "steps in a window of early_stop; 1 is for a tenth of num_iterations").read_by(FINETUNE),
+    bool("early_stop", "end the training of a layer when a window of steps is no better than the best before it: by the regulariser of adaround, by the loss of adaquant").read_by(FINETUNE),
+    float("drop_ratio", "how likely an input value is that of the quantized model and not that of the float model (adaround, adaquant)").read_by(FINETUNE),
+    float("reg_param", "weight of the regulariser of adaround").read_by(FINETUNE),
+    floats("beta_range", "exponent of the regulariser of adaround at its start and at its end").read_by(FINETUNE),
+    float("warm_start", "share of the steps before the regulariser of adaround, and before early_stop").read_by(FINETUNE),
+    bool("update_bias", "train biases, too (adaquant)").read_by(FINETUNE),
+    floats("lr_adjust", "a threshold and a rate: the rate of layers whose mean squared error is above the threshold at the start (adaround, adaquant)").read_by(FINETUNE),
+    bool("selective_update", "keep a layer's integers only where the outputs of the whole model come nearer to those of the float model; a run over all samples for each layer").read_by(FINETUNE),
+    int("output_index", 0, "which output selective_update looks at; all of them by default").read_by(FINETUNE),
+    bool("output_qdq", "train through the quantization of a layer's output, too (adaround, adaquant)").aka(&["output_quant_dequant"]).read_by(FINETUNE),
+    bool("parallel", "tune each layer on what it reads in the model as it came, without regard to what became of layers before it").read_by(FINETUNE),
+    path("ref_model_path", "a float model to come near to, instead of the one that was quantized").read_by(FINETUNE),
+    text("optim_device", "what trains").fixed("\"cpu\""),
+    text("infer_device", "what runs models; of ONNX Runtime, `provider` chooses it").fixed("\"cpu\""),
+    int("mem_opt_level", 0, "how much waits in memory").elsewhere("--max-memory says how much may wait in memory; the rest waits in a temporary file"),
+    bool("dynamic_batch", "batches of open size").fixed("false"),
+    bool("pin_memory", "pin memory for a GPU").fixed("false"),
+    bool("use_gds", "read into a GPU").fixed("false"),
+    bool("select_max_mem_layer", "try the largest layer first").fixed("false"),
+    int("log_period", 1, "steps between messages").elsewhere("each layer is told in one line; --quiet tells none"),
+    any("fast_finetune", "parameters of finetuning, each an option of its own").elsewhere("write it as a table, [fast_finetune], whose names are options: NumIterations = 500"),
     any("bfp_attributes", "parameters of block floating point"),
     any("mx_attributes", "parameters of microscaling"),
     any("refine_block_axis", "axes of blocks"),

@@ -82,7 +82,7 @@ pub(super) const ROWS: &[Row] = &[
     bool("debug_mode", "log more").elsewhere("use -v, or -vv"),
     bool("print_summary", "print a summary").fixed("true"),
     bool("ignore_warnings", "hide warnings").elsewhere("use --quiet"),
-    any("tmp_dir", "where temporary files go").elsewhere("they are always beside the output"),
+    any("tmp_dir", "where temporary files go").aka(&["cache_dir"]).elsewhere("they are always beside the output"),
     any("user_custom_op_lib_path", "a library of custom operators"),
     any("encryption_algorithm", "encrypt models"),
     bool("crypto_mode", "encrypt models").fixed("false"),
