@@ -4,7 +4,7 @@ use shiftwise_graph::{Graph, Model, Value};
 
 use crate::FinetuneConfig;
 use crate::adapt::{Twin, adapt};
-use crate::adaptive::{self, AdaOptions, Refused};
+use crate::adaptive::{self, AdaOptions, OutputGrid, Refused};
 use crate::frontier::{Layer, Pair};
 use crate::layer::{Activation, Op};
 use crate::least_squares;
@@ -28,6 +28,8 @@ pub(crate) struct Gatherer<'a> {
     weights: Vec<f32>,
     dims: Vec<usize>,
     bias: Option<Vec<f32>>,
+    /// The quantization of the layer's output, where it is part of what is trained.
+    output: Option<OutputGrid>,
     begun: Option<Result<Begun, String>>,
 }
 
@@ -51,11 +53,19 @@ impl<'a> Gatherer<'a> {
     /// For a layer of these models.
     ///
     /// Fails, saying why, where its float weights cannot be used.
-    pub(crate) fn new(methods: &'a Methods<'a>, layer: &'a Layer, float: &Model) -> Result<Self, String> {
+    pub(crate) fn new(
+        methods: &'a Methods<'a>,
+        layer: &'a Layer,
+        float: &Model,
+        graph: &Graph,
+    ) -> Result<Self, String> {
         let weights = float.graph.constant(&layer.float_weight).ok_or("its float weights are no constant")?;
         let values = weights.to_f32().ok_or("its float weights are no floats")?;
         let bias = layer.float_bias.as_ref().and_then(|name| float.graph.constant(name)?.to_f32());
-        Ok(Self { methods, layer, weights: values, dims: weights.dims().to_vec(), bias, begun: None })
+        let params = layer.output_params(graph).filter(|_| methods.config.output_qdq);
+        let output = params.and_then(|p| OutputGrid::new(p.scale, p.zero_point, p.ty.full_range()));
+        let dims = weights.dims().to_vec();
+        Ok(Self { methods, layer, weights: values, dims, bias, output, begun: None })
     }
 
     /// Adds samples, in ascending order.
@@ -90,26 +100,44 @@ impl<'a> Gatherer<'a> {
         });
         let mut note = None;
         let positions = methods.training.is_some().then(|| {
-            let sampling = config.training_sampling();
-            let collector = |activation: &Activation| {
-                let mixes = methods.mixes_inputs();
-                adaptive::Collector::new(&op, activation, x_dims, &self.dims, at, samples, &sampling, mixes)
-            };
-            // Without an activation that is not for training, the layer's own output is what is to be met.
-            let activation = layer.activation(y_dims).unwrap_or_else(|why| {
-                note = Some(format!("trained without the activation behind it: {why}"));
-                Activation::None
-            });
-            match collector(&activation) {
-                Err(Refused::Activation(why)) => {
-                    note = Some(format!("trained without the activation behind it: {why}"));
-                    collector(&Activation::None)
-                }
-                other => other,
-            }
-            .map_err(|e| e.to_string())
+            let (collector, left_out) = self.positions(&op, x_dims, y_dims)?;
+            note = left_out;
+            Ok(collector)
         });
         Ok(Begun { op, moments, positions, note })
+    }
+
+    /// A collector for training, and what is left out of it.
+    fn positions(
+        &self,
+        op: &Op,
+        x_dims: &[usize],
+        y_dims: &[usize],
+    ) -> Result<(adaptive::Collector, Option<String>), String> {
+        let Self { methods, layer, dims, .. } = self;
+        let sampling = methods.config.training_sampling();
+        let (at, mixes) = (layer.index as u64, methods.mixes_inputs());
+        let collector = |activation: &Activation| {
+            adaptive::Collector::new(op, activation, x_dims, dims, at, methods.samples, &sampling, mixes)
+        };
+        let whole = match layer.activation(y_dims) {
+            Ok(activation) => match collector(&activation) {
+                Err(refused @ Refused::Activation(_)) => Err(refused.to_string()),
+                other => Ok(other.map_err(|e| e.to_string())?),
+            },
+            Err(why) => Err(why),
+        };
+        match whole {
+            Ok(collector) => match self.output {
+                Some(output) => Ok((collector.through(output), None)),
+                None => Ok((collector, None)),
+            },
+            // Without an activation that is not for training, the layer's own output is what is to be met.
+            Err(why) => {
+                let collector = collector(&Activation::None).map_err(|e| e.to_string())?;
+                Ok((collector, Some(format!("trained on its output before the activation: {why}"))))
+            }
+        }
     }
 
     /// Chooses the layer's integers; `graph` has those of now.

@@ -21,6 +21,7 @@ mod round;
 mod run;
 mod tuned;
 mod tuning;
+mod whole;
 
 pub use args::Arguments;
 pub use config::{Algorithm, FinetuneConfig, SweepOrder, TrainingStart};

@@ -28,6 +28,33 @@ pub(crate) struct Found {
     pub(crate) report: LayerReport,
 }
 
+impl Found {
+    /// Constants of the model that are replaced, by name.
+    pub(crate) fn replaced(&self) -> Vec<(String, Tensor)> {
+        let mut all = Vec::new();
+        for Constant { integers, tensor, scale: (name, scale), .. } in &self.constants {
+            all.push((integers.clone(), tensor.clone()));
+            all.extend(scale.iter().map(|scale| (name.clone(), scale.clone())));
+        }
+        all.extend(self.float_bias.clone());
+        all
+    }
+
+    /// The layer as it was, for a reason.
+    pub(crate) fn rejected(self, reason: String) -> Self {
+        let report = LayerReport {
+            outcome: Outcome::Kept,
+            reason: Some(reason),
+            method: None,
+            after: self.report.before,
+            changed: 0,
+            moved: None,
+            ..self.report
+        };
+        Self { constants: Vec::new(), float_bias: None, report }
+    }
+}
+
 /// Chooses the integers of a layer.
 ///
 /// Fails, saying why, for a layer whose constants are not of a form that can be chosen.

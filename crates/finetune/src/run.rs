@@ -37,6 +37,8 @@ struct Report<'a> {
 pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let resolved = context.resolve::<FinetuneConfig>(&args.flags())?;
     let config = &resolved.options;
+    let training = config.algorithm.trains().then(|| config.training()).transpose();
+    let training = training.map_err(|e| Failure::usage(format!("read option {e}")))?;
     let data = args.data.resolve(context)?;
     let loaded = load_model(&args.model, &[Kind::Quantized])?;
     let artifact = loaded.artifact.as_ref().filter(|a| a.manifest().outputs.contains_key(FLOAT_FILE));
@@ -44,14 +46,23 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
         Failure::input(format!("find the float model of {}", loaded.path.display()))
             .with_help("give the output directory of shiftwise-quantize or shiftwise-npu-check")
     })?;
-    let float = Model::load(&artifact.file(FLOAT_FILE)?)?;
+    let reference = config.ref_model_path.as_deref().map(|path| load_model(path, &[Kind::Prepared]));
+    let reference = reference.transpose()?;
+    let float = match &reference {
+        Some(reference) => reference.model.clone(),
+        None => Model::load(&artifact.file(FLOAT_FILE)?)?,
+    };
     let chosen = args.engine.open(context, &[&loaded.model, &float])?;
     let dataset = data.open(&input_specs(&loaded.model)?)?;
-    let places = readable(&dataset, data.skip_bad_samples)?;
-    let inputs = BTreeMap::from([
+    let mut places = readable(&dataset, data.skip_bad_samples)?;
+    if let Some(most) = config.data_size {
+        places.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    }
+    let mut inputs = BTreeMap::from([
         ("model".to_owned(), loaded.as_input()),
         ("data".to_owned(), data_input(&data, &dataset)?),
     ]);
+    inputs.extend(reference.as_ref().map(|reference| ("reference".to_owned(), reference.as_input())));
     let settings = json!({
         "engine": chosen.engine.name(),
         "data": data.config()?,
@@ -65,8 +76,15 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let (layers, skipped) = chosen_layers(&loaded.model, &float, config)?;
     let job = pending.request().key();
     let checkpoint = Checkpoint::open(&work, job)?;
-    let tuning =
-        Tuning { context, config, chosen: &chosen, dataset: &dataset, places, checkpoint: &checkpoint };
+    let tuning = Tuning {
+        context,
+        config,
+        training,
+        chosen: &chosen,
+        dataset: &dataset,
+        places,
+        checkpoint: &checkpoint,
+    };
     let (model, done) = tuning.all(&loaded, &float, layers)?;
 
     let writer = pending.writer()?;

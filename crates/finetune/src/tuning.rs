@@ -5,20 +5,24 @@ use std::time::Instant;
 use shiftwise_dataset::Dataset;
 use shiftwise_graph::Model;
 use shiftwise_stage::report::count;
-use shiftwise_stage::{ChosenEngine, Context, ExitStatus, Failure, LoadedModel, Progress};
+use shiftwise_stage::{ChosenEngine, Context, Failure, LoadedModel, Progress};
 
 use crate::FinetuneConfig;
+use crate::adaptive::AdaOptions;
 use crate::checkpoint::{Checkpoint, Done, Record};
 use crate::frontier::{BoxError, Frontier, FrontierError, Layer, Options, Pair};
 use crate::gather::{Gatherer, Methods};
 use crate::limits::Limits;
 use crate::round::Found;
-use crate::tuned::LayerReport;
+use crate::tuned::{LayerReport, Outcome};
+use crate::whole::{Whole, failure};
 
 /// Everything that tuning needs beside the models.
 pub(crate) struct Tuning<'a> {
     pub(crate) context: &'a Context,
     pub(crate) config: &'a FinetuneConfig,
+    /// How weights are trained, if they are.
+    pub(crate) training: Option<AdaOptions>,
     pub(crate) chosen: &'a ChosenEngine,
     pub(crate) dataset: &'a Dataset,
     pub(crate) places: Vec<usize>,
@@ -45,43 +49,60 @@ impl Tuning<'_> {
         let model = loaded.model.clone();
         let samples = self.places.len();
         let engine = self.chosen.engine.as_ref();
-        let training = self.config.algorithm.trains().then(|| self.config.training()).transpose();
-        let training = training.map_err(|e| Failure::usage(format!("read option {e}")))?;
-        let methods = Methods { config: self.config, training, samples };
+        let methods = Methods { config: self.config, training: self.training.clone(), samples };
         let mut limits = Limits::of(&model);
+        let whole = self.config.selective_update.then(|| {
+            let output = self.config.output_index;
+            Whole::new(engine, float, samples, &load, &stops, output)
+        });
+        let whole = whole.transpose()?;
+        let mut current = model.clone();
         let mut frontier = Frontier::new(engine, float, model, layers, samples, &load, &stops, options)
             .map_err(|e| failure(&e))?;
+        let keep = |i: usize, layer: &Done, frontier: &mut Frontier<'_>, current: &mut Model| {
+            frontier.layers()[i].give(current, &layer.constants)?;
+            // What is tuned in parallel reads what the model gave before.
+            if self.config.parallel { Ok(()) } else { frontier.tune(i, layer.constants.clone()) }
+        };
         let mut done = self.checkpoint.done(frontier.layers().len());
         for (i, layer) in done.iter().enumerate() {
-            frontier.tune(i, layer.constants.clone()).map_err(|e| failure(&e))?;
-            remember(&mut limits, frontier.model(), layer);
+            keep(i, layer, &mut frontier, &mut current).map_err(|e| failure(&e))?;
+            remember(&mut limits, &current, layer);
         }
+        let mut least = whole.as_ref().map(|whole| whole.distance(&current)).transpose()?;
         if !done.is_empty() {
             self.context.say(&format!("going on after {}", count(done.len() as u64, "layer")));
             progress.resume_at(done.len() as u64);
         }
         for i in done.len()..frontier.layers().len() {
             let started = Instant::now();
-            let found = self.one(&mut frontier, i, float, &limits, &methods)?;
-            let mut constants = Vec::new();
-            let mut params = Vec::new();
-            for constant in found.constants {
-                params.push((constant.integers.clone(), constant.params));
-                constants.push((constant.integers, constant.tensor));
-                if let (name, Some(scale)) = constant.scale {
-                    constants.push((name, scale));
+            let mut found = self.one(&mut frontier, i, float, &limits, &methods)?;
+            if let (Some(whole), Some(least)) = (&whole, &mut least)
+                && found.report.outcome == Outcome::Tuned
+            {
+                let mut candidate = current.clone();
+                let constants = found.replaced();
+                frontier.layers()[i].give(&mut candidate, &constants).map_err(|e| failure(&e))?;
+                let distance = whole.distance(&candidate)?;
+                if distance < *least {
+                    *least = distance;
+                } else {
+                    found = found.rejected(format!(
+                        "the whole model would come no nearer: distance {least:.6} → {distance:.6}"
+                    ));
                 }
             }
-            constants.extend(found.float_bias);
+            let constants = found.replaced();
+            let params = found.constants.iter().map(|c| (c.integers.clone(), c.params)).collect();
             let record = Record { report: found.report, params, seconds: started.elapsed().as_secs_f64() };
             let layer = Done { constants, record };
-            frontier.tune(i, layer.constants.clone()).map_err(|e| failure(&e))?;
+            keep(i, &layer, &mut frontier, &mut current).map_err(|e| failure(&e))?;
             self.checkpoint.keep(i, &layer)?;
-            remember(&mut limits, frontier.model(), &layer);
+            remember(&mut limits, &current, &layer);
             self.tell(i, total, &layer, &progress);
             done.push(layer);
         }
-        Ok((frontier.finish(), done))
+        Ok((current, done))
     }
 
     fn tell(&self, i: usize, total: u64, layer: &Done, progress: &Progress) {
@@ -106,7 +127,7 @@ impl Tuning<'_> {
         methods: &Methods<'_>,
     ) -> Result<Found, Failure> {
         let layer = frontier.layers()[i].clone();
-        let mut gatherer = match Gatherer::new(methods, &layer, float) {
+        let mut gatherer = match Gatherer::new(methods, &layer, float, &frontier.model().graph) {
             Ok(gatherer) => gatherer,
             Err(reason) => {
                 let report = LayerReport::skipped(&layer.node, &layer.op_type, reason);
@@ -129,15 +150,5 @@ fn remember(limits: &mut Limits, model: &Model, layer: &Done) {
         if let Some(position) = scale.and_then(shiftwise_quant::Position::of) {
             limits.set(name, position);
         }
-    }
-}
-
-fn failure(error: &FrontierError) -> Failure {
-    match error {
-        FrontierError::Interrupted => Failure::interrupted("stopped; the layers that are done are kept")
-            .with_help("run the same command again to go on"),
-        FrontierError::Load { .. } => Failure::from_error(ExitStatus::Input, error)
-            .with_help("repair or remove it, or go on without it: --skip-bad-samples"),
-        other => Failure::from_error(ExitStatus::Input, other),
     }
 }

@@ -179,6 +179,35 @@ const FOREIGN: &[(&str, &str)] = &[
     ("GPTQParams", "gptq_params"),
     ("BiasCorrection", "bias_correction"),
     ("FastFinetune", "fast_finetune"),
+    ("OptimAlgorithm", "algorithm"),
+    ("OptimDevice", "optim_device"),
+    ("InferDevice", "infer_device"),
+    ("NumIterations", "num_iterations"),
+    ("LearningRate", "learning_rate"),
+    ("DataSize", "data_size"),
+    ("FixedSeed", "fixed_seed"),
+    ("NumBatches", "num_batches"),
+    ("EarlyStop", "early_stop"),
+    ("DropRatio", "drop_ratio"),
+    ("RegParam", "reg_param"),
+    ("BetaRange", "beta_range"),
+    ("WarmStart", "warm_start"),
+    ("UpdateBias", "update_bias"),
+    ("LRAdjust", "lr_adjust"),
+    ("SelectiveUpdate", "selective_update"),
+    ("OutputQDQ", "output_qdq"),
+    ("OutputIndex", "output_index"),
+    ("TargetOpType", "finetune_op_types"),
+    ("MemOptLevel", "mem_opt_level"),
+    ("Parallel", "parallel"),
+    ("DynamicBatch", "dynamic_batch"),
+    ("CacheDir", "tmp_dir"),
+    ("NumWorkers", "threads"),
+    ("PinMemory", "pin_memory"),
+    ("UseGDS", "use_gds"),
+    ("RefModelPath", "ref_model_path"),
+    ("SelectMaxMemLayer", "select_max_mem_layer"),
+    ("LogPeriod", "log_period"),
     ("AutoMixprecision", "auto_mixprecision"),
     ("EnableDualQuantNodePairs", "enable_dual_quant_node_pairs"),
     ("BFPAttributes", "bfp_attributes"),
@@ -327,6 +356,21 @@ fn a_fixed_value_may_be_given_and_changes_nothing() {
 }
 
 #[test]
+fn a_dictionary_of_finetuning_holds_options() {
+    let file = "batch_size = 3\n[extra_options.FastFinetune]\nOptimAlgorithm = 'adaround'\nBatchSize = 2\nNumIterations = 500\n\
+                BetaRange = [20, 2]\nLRAdjust = []\nOptimDevice = 'cpu'\nMemOptLevel = 1\nTargetOpType = ['Conv']";
+    let layers = layers(file, &["fast_finetune.NumIterations=7"]).unwrap();
+    let get = |name: &str| value(&layers, &Flags::new(), name);
+    assert_eq!(get("algorithm"), Some("adaround".into()));
+    assert_eq!((get("finetune_batch_size"), get("batch_size")), (Some(2.into()), Some(3.into())));
+    assert_eq!(get("num_iterations"), Some(7.into()));
+    assert_eq!(get("beta_range"), Some(vec![20.0, 2.0].into()));
+    assert_eq!(get("lr_adjust"), Some(Vec::<f64>::new().into()));
+    assert_eq!(get("finetune_op_types"), Some(vec!["Conv"].into()));
+    assert_eq!(get("fast_finetune"), None);
+}
+
+#[test]
 fn ranges_are_pairs_of_numbers() {
     let set = layers("random_range = { x = [0, 1], ids = [0, 5] }", &["random_range.ids=[0, 9]"]).unwrap();
     let ranges = value(&set, &Flags::new(), "random_range").unwrap();
@@ -411,10 +455,14 @@ fn messages_name_option_place_and_remedy() {
     error: failed to read option `quant_format` (--set): "extended_qdq" is known, but not implemented in this version
     help: this version has quant_format = "qdq"
     "#);
-    insta::assert_snapshot!(refused("[FastFinetune]\nNumIterations = 5", &[]), @r"
-    error: failed to read option `fast_finetune` (run.toml:1, as `FastFinetune`): it is known, but not implemented in this version
-      because: fast_finetune means: parameters of finetuning
+    insta::assert_snapshot!(refused("[FastFinetune]\nMemOptLevel = 2", &[]), @r"
+    error: failed to read option `mem_opt_level` (run.toml:1, as `MemOptLevel`): it is known, but this version has only mem_opt_level = 1
+      because: mem_opt_level means: where inputs of layers wait: for one layer at a time in memory, up to --max-memory, and beyond in a temporary file
     help: remove it
+    ");
+    insta::assert_snapshot!(refused("", &["FastFinetune.LogPeriod=5"]), @r"
+    error: failed to read option `log_period` (--set, as `LogPeriod`): it is known, but not set like this
+    help: each layer is told in one line; --quiet tells none
     ");
     insta::assert_snapshot!(refused("UseRandomData = true", &[]), @r#"
     error: failed to read option `use_random_data` (run.toml:1, as `UseRandomData`): it is known, but not set like this

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::layer::{Activation, Op};
 use crate::least_squares::{Positions, Sampling, Untunable};
 
-use super::function::Functions;
+use super::function::{Functions, OutputGrid};
 use super::options::Draws;
 use super::source::Source;
 use super::{Problem, Refused};
@@ -96,6 +96,13 @@ impl Collector {
         let [fit, held_out] = counts.map(data);
         let key = sampling.seed ^ layer.rotate_left(32);
         Ok(Self { source, functions, positions, every, fit, held_out, last: 0, key, failure: None })
+    }
+
+    /// Makes the quantization of the layer's output, behind the activation, part of what is trained.
+    #[must_use]
+    pub fn through(mut self, output: OutputGrid) -> Self {
+        self.functions.output = Some(output);
+        self
     }
 
     /// Adds a sample: what the layer reads in the quantized model, dequantized, what it gives in the float model, before the

@@ -13,6 +13,22 @@ pub(super) struct Functions {
     function: Function,
     /// Slopes of the channels of a PRelu that has several.
     slopes: Vec<f32>,
+    /// The quantization of what is behind it, where that is part of the training.
+    pub(super) output: Option<OutputGrid>,
+}
+
+/// The values that the quantization of a layer's output leaves: multiples of a scale from one to another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OutputGrid {
+    scale: f32,
+    range: (f32, f32),
+}
+
+/// What is behind an output channel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Channel {
+    function: Function,
+    output: Option<OutputGrid>,
 }
 
 /// The activation of an output channel.
@@ -64,26 +80,49 @@ impl Functions {
         if !finite {
             return Err(Refused::Activation("its slopes or limits are not finite, or the limits cross"));
         }
-        Ok(Self { function, slopes })
+        Ok(Self { function, slopes, output: None })
     }
 
-    pub(super) fn of(&self, channel: usize) -> Function {
-        self.slopes.get(channel).map_or(self.function, |&slope| Function::Leaky(slope))
+    pub(super) fn of(&self, channel: usize) -> Channel {
+        let function = self.slopes.get(channel).map_or(self.function, |&slope| Function::Leaky(slope));
+        Channel { function, output: self.output }
+    }
+}
+
+impl OutputGrid {
+    /// For integers from `range.0` to `range.1` with this scale and zero point. None where that is no grid.
+    pub fn new(scale: f32, zero_point: i64, range: (i64, i64)) -> Option<Self> {
+        let range = ((range.0 - zero_point) as f32, (range.1 - zero_point) as f32);
+        (scale > 0.0 && scale.is_finite() && range.0 < range.1).then_some(Self { scale, range })
+    }
+
+    /// The nearest value there is; its slope is taken for 1 within the range, and is 0 outside.
+    #[inline(always)]
+    fn through(self, (value, slope): (f32, f32)) -> (f32, f32) {
+        let q = (value / self.scale).round_ties_even();
+        let cut = q.max(self.range.0).min(self.range.1);
+        (cut * self.scale, if cut == q { slope } else { 0.0 })
+    }
+}
+
+impl Channel {
+    /// Puts the value of the activation in place of the argument.
+    pub(super) fn apply(self, z: &mut [f32]) {
+        self.function.visit(Apply { z });
+    }
+
+    /// With `d = act(z + bias) − target`, `act` with the quantization behind it: puts `factor · d · act'(z + bias)` in place of `z`;
+    /// gives the sums of `d²` and of what it puts.
+    pub(super) fn backward(self, bias: f32, z: &mut [f32], target: &[f32], factor: f32) -> [f32; 2] {
+        let backward = Backward { bias, z, target, factor };
+        match self.output {
+            None => self.function.visit(backward),
+            Some(grid) => self.function.visit(Quantized { backward, grid }),
+        }
     }
 }
 
 impl Function {
-    /// Puts the value in place of the argument.
-    pub(super) fn apply(self, z: &mut [f32]) {
-        self.visit(Apply { z });
-    }
-
-    /// With `d = act(z + bias) − target`: puts `factor · d · act'(z + bias)` in place of `z`; gives the sums of `d²` and of
-    /// what it puts.
-    pub(super) fn backward(self, bias: f32, z: &mut [f32], target: &[f32], factor: f32) -> [f32; 2] {
-        self.visit(Backward { bias, z, target, factor })
-    }
-
     fn visit<J: Job>(self, job: J) -> J::Output {
         match self {
             Self::Identity => dispatch(With { job, f: |z: f32| (z, 1.0) }),
@@ -205,5 +244,20 @@ impl Job for Backward<'_> {
             slopes[i] += slope;
         }
         [sum(squares), sum(slopes)]
+    }
+}
+
+struct Quantized<'a> {
+    backward: Backward<'a>,
+    grid: OutputGrid,
+}
+
+impl Job for Quantized<'_> {
+    type Output = [f32; 2];
+
+    #[inline(always)]
+    fn run(self, f: impl Fn(f32) -> (f32, f32) + Copy) -> [f32; 2] {
+        let Self { backward, grid } = self;
+        backward.run(move |z| grid.through(f(z)))
     }
 }

@@ -31,6 +31,7 @@ mod unit;
 mod tests;
 
 pub use collect::{Collector, sampling};
+pub use function::OutputGrid;
 pub use options::{AdaOptions, Begin, FreeBias};
 pub use problem::{Problem, Tuned};
 

@@ -149,6 +149,7 @@ fn layer<'g>(
         input: input.into(),
         input_integers,
         output: output.into(),
+        end: last.into(),
         weight,
         bias,
         float_input: float_input.into(),

@@ -1,7 +1,9 @@
 //! A layer that was found.
 
-use shiftwise_graph::{Graph, NodeId, Patch, Tensor};
+use shiftwise_graph::{Graph, Model, NodeId, Patch, Tensor};
+use shiftwise_quant::{Direction, QParams, QuantType};
 
+use super::FrontierError;
 use super::behind::Behind;
 use super::op::LayerOp;
 use crate::layer::{Activation, Op};
@@ -43,6 +45,8 @@ pub struct Layer {
     pub input_integers: Option<String>,
     /// What it makes in the quantized model.
     pub output: String,
+    /// The same behind its activation, or `output` where it has none.
+    pub end: String,
     /// Its weights in the quantized model.
     pub weight: QuantizedConstant,
     /// Its bias in the quantized model.
@@ -78,14 +82,38 @@ impl Layer {
         self.behind.as_ref().map_or(Ok(Activation::None), |behind| behind.resolve(y_dims.len()))
     }
 
+    /// Scale and zero point of the QuantizeLinear behind the layer's activation, and the type of its integers, where there is one with a
+    /// single scale.
+    pub fn output_params(&self, graph: &Graph) -> Option<QParams> {
+        let mut behind = graph.consumers(&self.end);
+        let (_, node) = behind.find(|(_, n)| Direction::of(n) == Some(Direction::Quantize))?;
+        let scale = graph.constant(node.input(1)?)?.scalar_f32()?;
+        let (ty, zero_point) = match node.input(2) {
+            None => (QuantType::Uint8, 0),
+            Some(name) => {
+                let zero = graph.constant(name)?;
+                (QuantType::from_data_type(zero.dtype())?, *zero.to_i64()?.first()?)
+            }
+        };
+        Some(QParams { ty, scale, zero_point })
+    }
+
+    /// Puts constants of this layer into a quantized model, by their names.
+    ///
+    /// # Errors
+    /// A name that is no constant of this layer alone, or a tensor of another type or shape. Then nothing is changed.
+    pub fn give(&self, model: &mut Model, constants: &[(String, Tensor)]) -> Result<(), FrontierError> {
+        let mut patch = Patch::new();
+        for (name, tensor) in constants {
+            self.replace(&model.graph, name, tensor.clone(), &mut patch).map_err(|reason| {
+                FrontierError::Constant { layer: self.node.clone(), constant: name.clone(), reason }
+            })?;
+        }
+        model.graph.apply("finetune", patch).map_err(FrontierError::Graph)
+    }
+
     /// Adds to `patch` that a constant of this layer alone becomes `tensor`.
-    pub(super) fn replace(
-        &self,
-        graph: &Graph,
-        name: &str,
-        tensor: Tensor,
-        patch: &mut Patch,
-    ) -> Result<(), String> {
+    fn replace(&self, graph: &Graph, name: &str, tensor: Tensor, patch: &mut Patch) -> Result<(), String> {
         let old = graph.constant(name).ok_or("the model has no such constant")?;
         if (old.dtype(), old.dims()) != (tensor.dtype(), tensor.dims()) {
             return Err(format!(

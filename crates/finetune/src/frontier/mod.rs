@@ -25,7 +25,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 use shiftwise_engine::Engine;
-use shiftwise_graph::{Model, Patch, Tensor, Value};
+use shiftwise_graph::{Model, Tensor, Value};
 
 pub use discover::{Skipped, find_layers};
 pub use error::{BoxError, FrontierError, Which};
@@ -232,13 +232,7 @@ impl<'a> Frontier<'a> {
         {
             return Err(FrontierError::Passed { layer });
         }
-        let mut patch = Patch::new();
-        for (name, tensor) in constants {
-            at.replace(&self.quantized.model.graph, &name, tensor, &mut patch).map_err(|reason| {
-                FrontierError::Constant { layer: at.node.clone(), constant: name.clone(), reason }
-            })?;
-        }
-        self.quantized.model.graph.apply("finetune", patch).map_err(FrontierError::Graph)
+        at.give(&mut self.quantized.model, &constants)
     }
 
     /// The quantized model with all constants that were given.

@@ -68,6 +68,13 @@ impl Layers {
             let text = std::fs::read_to_string(path).map_err(|e| Failure::read(path, &e))?;
             layers.file = parse_file(&text, path)?;
         }
+        let mut set = |name: &str, value: Value| -> Result<(), Failure> {
+            let (row, value) = check(name, value, "--set", true)?;
+            if let Some(value) = value {
+                put(&mut layers.sets, row, value);
+            }
+            Ok(())
+        };
         for argument in sets {
             let (key, value) = argument.split_once('=').ok_or_else(|| {
                 Failure::usage(format!("read --set {argument:?}: it has no `=`"))
@@ -78,9 +85,8 @@ impl Layers {
             if let Some(inner) = inner {
                 value = Value::Table(Table::from_iter([(inner.to_owned(), value)]));
             }
-            let (row, value) = check(name, value, "--set", true)?;
-            if let Some(value) = value {
-                put(&mut layers.sets, row, value);
+            for (name, value) in opened(name, value) {
+                set(&name, value)?;
             }
         }
         Ok(layers)
@@ -154,8 +160,23 @@ impl Merged {
     }
 }
 
-/// Read a configuration file: flat, with the options of all stages. A table `extra_options` counts as if its content
-/// stood outside.
+/// What a name and its value stand for: the content of a table `extra_options` or `fast_finetune` counts as if it stood outside.
+fn opened(name: &str, value: Value) -> Vec<(String, Value)> {
+    let key = normalized(name);
+    match value {
+        Value::Table(inner) if key == "extraoptions" || key == "fastfinetune" => {
+            let own = |name: String| match normalized(&name).as_str() {
+                // Outside, it is how many samples calibration runs at a time.
+                "batchsize" if key == "fastfinetune" => "finetune_batch_size".to_owned(),
+                _ => name,
+            };
+            inner.into_iter().flat_map(|(name, value)| opened(&own(name), value)).collect()
+        }
+        value => vec![(name.to_owned(), value)],
+    }
+}
+
+/// Read a configuration file: flat, with the options of all stages.
 fn parse_file(text: &str, path: &Path) -> Result<Table, Failure> {
     type Document = BTreeMap<Spanned<String>, Value>;
     let document: Document = toml::from_str(text).map_err(|e| {
@@ -166,12 +187,7 @@ fn parse_file(text: &str, path: &Path) -> Result<Table, Failure> {
     let mut settings = Vec::new();
     for (key, value) in document {
         let place = format!("{}:{}", path.display(), line_of(text, key.span().start));
-        match value {
-            Value::Table(inner) if normalized(key.get_ref()) == "extraoptions" => {
-                settings.extend(inner.into_iter().map(|(name, value)| (name, value, place.clone())));
-            }
-            value => settings.push((key.into_inner(), value, place)),
-        }
+        settings.extend(opened(key.get_ref(), value).into_iter().map(|(n, v)| (n, v, place.clone())));
     }
     let (mut table, mut written) = (Table::new(), BTreeMap::new());
     for (name, value, place) in settings {
