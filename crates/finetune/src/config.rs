@@ -166,17 +166,17 @@ impl Default for FinetuneConfig {
 impl FinetuneConfig {
     /// The positions that least squares looks at.
     pub(crate) fn sampling(&self) -> Sampling {
-        self.sampled(Sampling::default())
+        self.sampled(&Sampling::default())
     }
 
     /// The positions that a training looks at.
     pub(crate) fn training_sampling(&self) -> Sampling {
-        self.sampled(adaptive::sampling(AdaOptions::adaround().fixed_seed))
+        self.sampled(&adaptive::sampling(AdaOptions::adaround().fixed_seed))
     }
 
-    fn sampled(&self, default: Sampling) -> Sampling {
+    fn sampled(&self, default: &Sampling) -> Sampling {
         let positions = self.finetune_positions.map_or(default.positions, size);
-        Sampling { positions, seed: self.fixed_seed.unwrap_or(default.seed), ..default }
+        Sampling { positions, seed: self.fixed_seed.unwrap_or(default.seed), ..default.clone() }
     }
 
     /// Whether least squares chooses integers, be it that others begin there.

@@ -62,7 +62,7 @@ impl Tuning<'_> {
         let keep = |i: usize, layer: &Done, frontier: &mut Frontier<'_>, current: &mut Model| {
             frontier.layers()[i].give(current, &layer.constants)?;
             // What is tuned in parallel reads what the model gave before.
-            if self.config.parallel { Ok(()) } else { frontier.tune(i, layer.constants.clone()) }
+            if self.config.parallel { Ok(()) } else { frontier.tune(i, &layer.constants) }
         };
         let mut done = self.checkpoint.done(frontier.layers().len());
         for (i, layer) in done.iter().enumerate() {
@@ -76,7 +76,7 @@ impl Tuning<'_> {
         }
         for i in done.len()..frontier.layers().len() {
             let started = Instant::now();
-            let mut found = self.one(&mut frontier, i, float, &limits, &methods)?;
+            let mut found = choose(&mut frontier, i, float, &limits, &methods)?;
             if let (Some(whole), Some(least)) = (&whole, &mut least)
                 && found.report.outcome == Outcome::Tuned
             {
@@ -116,31 +116,30 @@ impl Tuning<'_> {
         ));
         progress.inc(1);
     }
+}
 
-    /// Walks to a layer and chooses its integers.
-    fn one(
-        &self,
-        frontier: &mut Frontier<'_>,
-        i: usize,
-        float: &Model,
-        limits: &Limits,
-        methods: &Methods<'_>,
-    ) -> Result<Found, Failure> {
-        let layer = frontier.layers()[i].clone();
-        let mut gatherer = match Gatherer::new(methods, &layer, float, &frontier.model().graph) {
-            Ok(gatherer) => gatherer,
-            Err(reason) => {
-                let report = LayerReport::skipped(&layer.node, &layer.op_type, reason);
-                return Ok(Found { constants: Vec::new(), float_bias: None, report });
-            }
-        };
-        let visit = |pairs: Vec<Pair>| -> Result<(), FrontierError> {
-            gatherer.add(pairs);
-            Ok(())
-        };
-        frontier.layer(i, methods.mixes_inputs(), visit).map_err(|e| failure(&e))?;
-        Ok(gatherer.finish(&frontier.model().graph, limits))
-    }
+/// Walks to a layer and chooses its integers.
+fn choose(
+    frontier: &mut Frontier<'_>,
+    i: usize,
+    float: &Model,
+    limits: &Limits,
+    methods: &Methods<'_>,
+) -> Result<Found, Failure> {
+    let layer = frontier.layers()[i].clone();
+    let mut gatherer = match Gatherer::new(methods, &layer, float, &frontier.model().graph) {
+        Ok(gatherer) => gatherer,
+        Err(reason) => {
+            let report = LayerReport::skipped(&layer.node, &layer.op_type, reason);
+            return Ok(Found { constants: Vec::new(), float_bias: None, report });
+        }
+    };
+    let visit = |pairs: Vec<Pair>| -> Result<(), FrontierError> {
+        gatherer.add(pairs);
+        Ok(())
+    };
+    frontier.layer(i, methods.mixes_inputs(), visit).map_err(|e| failure(&e))?;
+    Ok(gatherer.finish(&frontier.model().graph, limits))
 }
 
 /// Follows the positions that a layer moved.

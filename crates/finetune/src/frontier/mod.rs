@@ -222,7 +222,7 @@ impl<'a> Frontier<'a> {
     /// # Errors
     /// A layer that has run already; a name that is no constant of this layer alone, or a tensor of another type or shape. Then nothing
     /// is changed.
-    pub fn tune(&mut self, layer: usize, constants: Vec<(String, Tensor)>) -> Result<(), FrontierError> {
+    pub fn tune(&mut self, layer: usize, constants: &[(String, Tensor)]) -> Result<(), FrontierError> {
         let at = self.layers.get(layer).ok_or(FrontierError::Passed { layer })?;
         if self
             .quantized
@@ -232,7 +232,7 @@ impl<'a> Frontier<'a> {
         {
             return Err(FrontierError::Passed { layer });
         }
-        at.give(&mut self.quantized.model, &constants)
+        at.give(&mut self.quantized.model, constants)
     }
 
     /// The quantized model with all constants that were given.

@@ -82,16 +82,16 @@ fn constants_are_refused_that_do_not_fit_or_come_too_late() {
     .unwrap();
     frontier.layer(1, false, |_| Ok::<_, FrontierError>(())).unwrap();
     let late = turned(&quantized.graph, &frontier.layers()[0]);
-    assert!(matches!(frontier.tune(0, late), Err(FrontierError::Passed { layer: 0 })));
+    assert!(matches!(frontier.tune(0, &late), Err(FrontierError::Passed { layer: 0 })));
     let name = frontier.layers()[1].weight.integers.clone();
     let said = |r: Result<(), FrontierError>| r.unwrap_err().to_string();
-    let wrong = said(frontier.tune(1, vec![(name.clone(), Tensor::i8(&[1], &[1]))]));
+    let wrong = said(frontier.tune(1, &[(name.clone(), Tensor::i8(&[1], &[1]))]));
     assert!(wrong.contains("[8, 8, 3, 3]") && wrong.contains("c1"), "{wrong}");
     let other = frontier.layers()[2].weight.integers.clone();
     let tensor = turned(&quantized.graph, &frontier.layers()[2]).remove(0).1;
-    let wrong = said(frontier.tune(1, vec![(other, tensor)]));
+    let wrong = said(frontier.tune(1, &[(other, tensor)]));
     assert!(wrong.contains("read elsewhere"), "{wrong}");
-    assert!(said(frontier.tune(1, vec![("no".into(), Tensor::i8(&[1], &[1]))])).contains("no such constant"));
+    assert!(said(frontier.tune(1, &[("no".into(), Tensor::i8(&[1], &[1]))])).contains("no such constant"));
     assert_eq!(frontier.finish(), quantized);
 }
 

@@ -1,6 +1,6 @@
 //! Small graphs with branches.
 
-use shiftwise_graph::{Attribute, Builder, Graph, Model, Node, Tensor, ValueInfo};
+use shiftwise_graph::{Attribute, Builder, Graph, Model, Node, Patch, Tensor, ValueInfo};
 
 use super::super::*;
 use super::support::{check, compare, options, quantize, samples, walk, weights};

@@ -1,6 +1,6 @@
 //! What is found, and what is not and why.
 
-use shiftwise_graph::{Attribute, Builder, Node, Tensor};
+use shiftwise_graph::{Attribute, Builder, Node, Patch, Tensor};
 
 use super::super::behind::Behind;
 use super::super::op::LayerOp;

@@ -139,7 +139,7 @@ pub(super) fn walk(
         waited.push(usage.memory + usage.file);
         if tune {
             let constants = turned(&frontier.model().graph, &frontier.layers()[k]);
-            frontier.tune(k, constants).unwrap();
+            frontier.tune(k, &constants).unwrap();
         }
     }
     let (usage, runs) = (frontier.scratch().usage(), frontier.runs().clone());
