@@ -23,7 +23,7 @@ export SHIFTWISE_SETTINGS := "MODEL=" + MODEL + "\nDATA=" + DATA + "\nRECIPE=" +
 default:
     @just --list --unsorted --justfile "{{ justfile() }}"
 
-# Run all stages on a model: MODEL=m.onnx DATA=dir [RECIPE=r.toml] [SAMPLES=100] [PRESET=xint8] [FINETUNE=least-squares|none] [EVAL_DATA=dir] [LABELS=labels.csv] [ENGINE=embedded] [CONFIG=run.toml] [FIX_DIM=name=1] [FORCE=1] [OUT=runs/m]
+# Run all stages on a model: MODEL=m.onnx DATA=dir [RECIPE=r.toml] [SAMPLES=100] [PRESET=xint8] [FINETUNE=least-squares|adaround|adaquant|none] [EVAL_DATA=dir] [LABELS=labels.csv] [ENGINE=embedded] [CONFIG=run.toml] [FIX_DIM=name=1] [FORCE=1] [OUT=runs/m]
 [positional-arguments]
 quantize *SETTINGS: build
     @cd "{{ invocation_directory() }}" && "{{ justfile_directory() }}/scripts/quantize" "$@"

@@ -293,7 +293,7 @@ fn settings_of_the_script() {
     script(&given(&["MODLE=x"]), 2, &["MODLE", "MODEL"]);
     script(&given(&["PRESET=xint9"]), 2, &["xint9"]);
     script(&given(&["xint8"]), 2, &["xint8", "NAME=value"]);
-    script(&given(&["FINETUNE=adaround"]), 2, &["FINETUNE"]);
+    script(&given(&["FINETUNE=adarond"]), 2, &["FINETUNE"]);
     script(&[format!("DATA={data}")], 2, &["MODEL="]);
     script(&[format!("MODEL={model}")], 2, &["DATA="]);
     script(&["MODEL=nowhere.onnx".to_owned(), format!("DATA={data}")], 3, &["nowhere.onnx"]);

@@ -261,3 +261,48 @@ impl Job for Quantized<'_> {
         backward.run(move |z| grid.through(f(z)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn behind(grid: Option<OutputGrid>, activation: &Activation) -> (Vec<f32>, [f32; 2]) {
+        let mut functions = Functions::new(activation, 1, true).unwrap();
+        functions.output = grid;
+        let mut z: Vec<f32> = (0..67).map(|i| i as f32 * 0.05 - 1.6).collect();
+        let target: Vec<f32> = (0..67).map(|i| (i % 5) as f32 * 0.1).collect();
+        let sums = functions.of(0).backward(0.1, &mut z, &target, 2.0);
+        (z, sums)
+    }
+
+    #[test]
+    fn a_fine_grid_behind_the_output_is_as_none() {
+        for activation in
+            [Activation::None, Activation::Relu, Activation::Gelu(false), Activation::Clip(-0.5, 0.6)]
+        {
+            let grid = OutputGrid::new(1e-5, 0, (-1_000_000, 1_000_000));
+            let ((plain, plain_sums), (fine, sums)) = (behind(None, &activation), behind(grid, &activation));
+            for (a, b) in plain.iter().zip(&fine).chain(plain_sums.iter().zip(&sums)) {
+                assert!((a - b).abs() < 1e-3, "{activation:?}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_grid_rounds_to_even_and_has_no_slope_outside() {
+        let grid = OutputGrid::new(0.5, 1, (0, 4)).unwrap();
+        for (z, value, slope) in [
+            (0.2, 0.0, 1.0),
+            (0.25, 0.0, 1.0),
+            (0.75, 1.0, 1.0),
+            (1.7, 1.5, 1.0),
+            (2.0, 1.5, 0.0),
+            (-0.9, -0.5, 0.0),
+        ] {
+            assert_eq!(grid.through((z, 1.0)), (value, slope), "{z}");
+        }
+        assert!(
+            OutputGrid::new(0.0, 0, (0, 255)).is_none() && OutputGrid::new(f32::NAN, 0, (0, 255)).is_none()
+        );
+    }
+}
