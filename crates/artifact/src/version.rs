@@ -17,13 +17,16 @@ pub enum Kind {
     Stats,
     /// A quantized model and the parameters of its tensors.
     Quantized,
+    /// Tuned constants of some layers of a quantized model: one share of several.
+    Layers,
     /// A comparison of two models.
     Evaluation,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Prepared, Self::Plan, Self::Stats, Self::Quantized, Self::Evaluation];
+    pub const ALL: [Self; 6] =
+        [Self::Prepared, Self::Plan, Self::Stats, Self::Quantized, Self::Layers, Self::Evaluation];
 
     /// The name, as in `artifact.json`.
     pub fn name(self) -> &'static str {
@@ -32,6 +35,7 @@ impl Kind {
             Self::Plan => "plan",
             Self::Stats => "stats",
             Self::Quantized => "quantized",
+            Self::Layers => "layers",
             Self::Evaluation => "evaluation",
         }
     }
@@ -43,6 +47,7 @@ impl Kind {
             Self::Plan => PLAN,
             Self::Stats => STATS,
             Self::Quantized => QUANTIZED,
+            Self::Layers => LAYERS,
             Self::Evaluation => EVALUATION,
         }
     }
@@ -74,6 +79,11 @@ pub const STATS: FormatVersion = FormatVersion { major: 2, minor: 0 };
 ///
 /// * 1.0: `model.onnx` with its external data, `tensors.json`.
 pub const QUANTIZED: FormatVersion = FormatVersion { major: 1, minor: 0 };
+
+/// Format of `layers` artifacts.
+///
+/// * 1.0: `layers.json`, and `constants.onnx` with its external data.
+pub const LAYERS: FormatVersion = FormatVersion { major: 1, minor: 0 };
 
 /// Format of `evaluation` artifacts.
 ///

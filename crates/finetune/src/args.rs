@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use shiftwise_stage::{CommonArgs, DataArgs, EngineArgs, Flags, Program, Stage};
 
+use crate::Part;
+
 /// Choose the integers of a quantized model anew, layer by layer, so that it gives what the float model gives
 #[derive(Debug, Parser)]
 #[command(name = "shiftwise-finetune", version)]
@@ -13,13 +15,22 @@ pub struct Arguments {
     #[arg(value_name = "QUANTIZED")]
     pub model: PathBuf,
 
-    /// Where the finetuned model goes
+    /// Where the finetuned model, or with --layers its share, goes
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
 
     /// How integers are chosen: least-squares, adaround, or adaquant (default: least-squares)
     #[arg(long, value_name = "NAME")]
     pub algorithm: Option<String>,
+
+    /// Tune one share of the layers only, each on what the float model gives to it: 2/4 is the second of four shares, which other
+    /// machines may tune at the same time; --merge makes a model of them
+    #[arg(long, value_name = "I/N")]
+    pub layers: Option<Part>,
+
+    /// Make a model of the shares that --layers left, all of them, in any order: with QUANTIZED and -o; data and options are theirs
+    #[arg(long, value_name = "PART", num_args = 1.., conflicts_with_all = ["layers", "algorithm", "DataArgs", "EngineArgs"])]
+    pub merge: Vec<PathBuf>,
 
     /// Where samples come from.
     #[command(flatten)]
@@ -44,6 +55,10 @@ impl Program for Arguments {
 
 impl Arguments {
     pub(crate) fn flags(&self) -> Flags {
-        Flags::new().set("algorithm", self.algorithm.clone())
+        Flags::new().set("algorithm", self.algorithm.clone()).switch(
+            "finetune_float_inputs",
+            self.layers.is_some() || !self.merge.is_empty(),
+            true,
+        )
     }
 }

@@ -81,6 +81,8 @@ pub struct FinetuneConfig {
     pub finetune_sweeps: u64,
     /// The order of a pass.
     pub finetune_order: SweepOrder,
+    /// Tune each layer on what the float model gives to it, quantized, and not on what the layers before it give.
+    pub finetune_float_inputs: bool,
     /// Layers to tune, by the names of their nodes; empty for all.
     pub finetune_layers: Vec<String>,
     /// Operators to tune; empty for all that can be.
@@ -137,6 +139,7 @@ impl Default for FinetuneConfig {
             finetune_regularization: search.lambda,
             finetune_sweeps: search.sweeps as u64,
             finetune_order: SweepOrder::default(),
+            finetune_float_inputs: false,
             finetune_layers: Vec::new(),
             finetune_op_types: Vec::new(),
             finetune_begin: TrainingStart::default(),

@@ -1,7 +1,8 @@
 //! The finetune stage: chooses the integers of weights and biases anew, layer by layer, so that each layer of the quantized model gives
 //! what the float model gives.
 //!
-//! A layer is tuned on what it really reads in the quantized model, with all layers before it tuned. It never keeps integers that
+//! A layer is tuned on what it really reads in the quantized model, with all layers before it tuned; or, where machines share the
+//! layers, on what the float model gives to it, so that no layer has to wait for another. It never keeps integers that
 //! are worse on samples it was not tuned on, never moves a position out of the limits of the NPU, and never holds the activations of more
 //! than one place of the model.
 
@@ -16,9 +17,13 @@ mod gather;
 pub mod layer;
 pub mod least_squares;
 mod limits;
+mod merge;
+mod output;
+mod part;
 mod present;
 mod round;
 mod run;
+mod shares;
 mod tuned;
 mod tuning;
 mod whole;
@@ -26,5 +31,7 @@ mod whole;
 pub use args::Arguments;
 pub use config::{Algorithm, FinetuneConfig, SweepOrder, TrainingStart};
 pub use limits::Limits;
-pub use run::{REPORT_FILE, run};
+pub use output::REPORT_FILE;
+pub use part::Part;
+pub use run::run;
 pub use tuned::{LayerReport, Outcome, Share};

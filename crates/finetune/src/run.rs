@@ -2,57 +2,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
 use serde_json::json;
-use shiftwise_artifact::{Artifact, Kind, Writer, work_dir};
+use shiftwise_artifact::{Artifact, Input, Kind, work_dir};
 use shiftwise_dataset::Dataset;
 use shiftwise_graph::Model;
-use shiftwise_quant::{FLOAT_FILE, TENSORS_FILE};
+use shiftwise_quant::FLOAT_FILE;
 use shiftwise_stage::report::count;
-use shiftwise_stage::{
-    Begin, Context, ExternalData, Failure, MODEL_DATA_FILE, MODEL_FILE, Sidecar, data_input, input_specs,
-    load_model, save_model,
-};
+use shiftwise_stage::{Begin, Context, Failure, LoadedModel, data_input, input_specs, load_model};
 
-use crate::checkpoint::{Checkpoint, Done};
-use crate::frontier::{Layer, Skipped, find_layers};
-use crate::tuned::{LayerReport, Outcome};
+use crate::checkpoint::Checkpoint;
+use crate::frontier::{FloatInput, Layer, find_layers};
+use crate::merge::{SETTING, merge, settle};
+use crate::output::{write_model, write_part};
+use crate::shares::{costs, cut};
 use crate::tuning::Tuning;
-use crate::{Algorithm, Arguments, FinetuneConfig};
+use crate::{Arguments, FinetuneConfig, Part};
 
-/// The report inside the artifact.
-pub const REPORT_FILE: &str = "finetune.json";
-
-/// Files that are written anew; whatever else the artifact holds is passed on.
-const OWN_FILES: [&str; 4] = [MODEL_FILE, MODEL_DATA_FILE, TENSORS_FILE, REPORT_FILE];
-
-/// [`REPORT_FILE`].
-#[derive(Debug, Serialize)]
-struct Report<'a> {
-    algorithm: Algorithm,
-    layers: &'a [LayerReport],
+/// Finetunes a model or a share of its layers, or joins shares.
+pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
+    if args.merge.is_empty() { tune(args, context) } else { merge(args, context) }
 }
 
 /// Finetunes, or goes on where an earlier run was stopped, or says that it is done.
-pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
+fn tune(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let resolved = context.resolve::<FinetuneConfig>(&args.flags())?;
     let config = &resolved.options;
+    if args.layers.is_some() {
+        check_alone(config)?;
+    }
     let training = config.algorithm.trains().then(|| config.training()).transpose();
     let training = training.map_err(|e| Failure::usage(format!("read option {e}")))?;
     let data = args.data.resolve(context)?;
-    let loaded = load_model(&args.model, &[Kind::Quantized])?;
-    let artifact = loaded.artifact.as_ref().filter(|a| a.manifest().outputs.contains_key(FLOAT_FILE));
-    let artifact = artifact.ok_or_else(|| {
-        Failure::input(format!("find the float model of {}", loaded.path.display()))
-            .with_help("give the output directory of shiftwise-quantize or shiftwise-npu-check")
-    })?;
-    let reference = config.ref_model_path.as_deref().map(|path| load_model(path, &[Kind::Prepared]));
-    let reference = reference.transpose()?;
-    let float = match &reference {
-        Some(reference) => reference.model.clone(),
-        None => Model::load(&artifact.file(FLOAT_FILE)?)?,
-    };
-    let chosen = args.engine.open(context, &[&loaded.model, &float])?;
+    let source = Source::new(load_model(&args.model, &[Kind::Quantized])?, config)?;
+    let Source { loaded, float, reference } = &source;
+    let chosen = args.engine.open(context, &[&loaded.model, float])?;
     let dataset = data.open(&input_specs(&loaded.model)?)?;
     let mut places = readable(&dataset, data.skip_bad_samples)?;
     if let Some(most) = config.data_size {
@@ -62,18 +45,26 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
         ("model".to_owned(), loaded.as_input()),
         ("data".to_owned(), data_input(&data, &dataset)?),
     ]);
-    inputs.extend(reference.as_ref().map(|reference| ("reference".to_owned(), reference.as_input())));
-    let settings = json!({
+    inputs.extend(reference.clone().map(|reference| ("reference".to_owned(), reference)));
+    let mut settings = json!({
         "engine": chosen.engine.name(),
         "data": data.config()?,
         "options": resolved.config,
     });
+    let mut kind = Kind::Quantized;
+    if let Some(part) = args.layers {
+        settings[SETTING] = json!(part.to_string());
+        kind = Kind::Layers;
+    }
     let work = work_dir(&args.output)?;
-    let pending = match context.begin(&args.output, Kind::Quantized, inputs, settings)? {
+    let pending = match context.begin(&args.output, kind, inputs, settings)? {
         Begin::UpToDate(artifact) => return context.print_json(&artifact.manifest().notes),
         Begin::Write(pending) => pending,
     };
-    let (layers, skipped) = chosen_layers(&loaded.model, &float, config)?;
+    let (mut layers, left) = chosen_layers(&source, config)?;
+    if let Some(part) = args.layers {
+        layers = share(part, &source, layers, places.len(), config)?;
+    }
     let job = pending.request().key();
     let checkpoint = Checkpoint::open(&work, job)?;
     let tuning = Tuning {
@@ -85,40 +76,65 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
         places,
         checkpoint: &checkpoint,
     };
-    let (model, done) = tuning.all(&loaded, &float, layers)?;
-
-    let writer = pending.writer()?;
-    pass_on(artifact, &writer)?;
-    let external =
-        ExternalData { always: config.use_external_data_format, threshold: config.external_data_threshold };
-    save_model(&writer, &model, external)?;
-    let mut sidecar = Sidecar::read(&artifact.file(TENSORS_FILE)?)?;
-    note(&mut sidecar, &done)?;
-    writer.write_json(TENSORS_FILE, sidecar.json())?;
-    let reports: Vec<LayerReport> = done
-        .iter()
-        .map(|d| d.record.report.clone())
-        .chain(skipped.iter().map(|s| LayerReport::skipped(&s.node, &s.op, &s.skipped.reason)))
-        .collect();
-    writer.write_json(REPORT_FILE, &Report { algorithm: config.algorithm, layers: &reports })?;
-    let number = |outcome| reports.iter().filter(|r| r.outcome == outcome).count();
-    let seconds: Vec<f64> = done.iter().map(|d| d.record.seconds).collect();
-    let notes = BTreeMap::from([
-        ("tuned".to_owned(), json!(number(Outcome::Tuned))),
-        ("kept".to_owned(), json!(number(Outcome::Kept))),
-        ("skipped".to_owned(), json!(number(Outcome::Skipped))),
-        ("seconds".to_owned(), json!(seconds)),
-    ]);
-    let artifact = context.finish(writer, notes)?;
+    let (model, done) = tuning.all(loaded, float, layers.clone())?;
+    let artifact = if args.layers.is_some() {
+        write_part(context, &pending, &layers, &done)?
+    } else {
+        let (model, done) =
+            if config.finetune_float_inputs { settle(&loaded.model, &layers, done)? } else { (model, done) };
+        write_model(context, &pending, config, source.artifact()?, &model, &done, &left)?
+    };
     checkpoint.discard()?;
-    context.say(&format!(
-        "tuned {}, kept {}, left {} as they are, in {:.1} s",
-        count(number(Outcome::Tuned) as u64, "layer"),
-        number(Outcome::Kept),
-        number(Outcome::Skipped),
-        context.started.elapsed().as_secs_f64(),
-    ));
     context.print_json(&artifact.manifest().notes)
+}
+
+/// Whether the options let layers be tuned without each other.
+fn check_alone(config: &FinetuneConfig) -> Result<(), Failure> {
+    let (option, why) = if !config.finetune_float_inputs {
+        (
+            "finetune_float_inputs=false",
+            "a layer that reads what the layers before it give has to wait for them",
+        )
+    } else if config.selective_update {
+        ("selective_update=true", "whether the whole model comes nearer depends on the other layers")
+    } else {
+        return Ok(());
+    };
+    Err(Failure::usage(format!("tune a share of the layers with {option}: {why}"))
+        .with_help("leave the option or --layers out"))
+}
+
+/// A quantized model and the float model that it is to come near to.
+pub(crate) struct Source {
+    pub(crate) loaded: LoadedModel,
+    pub(crate) float: Model,
+    /// The float model, where it is not the one that was quantized.
+    pub(crate) reference: Option<Input>,
+}
+
+impl Source {
+    pub(crate) fn new(loaded: LoadedModel, config: &FinetuneConfig) -> Result<Self, Failure> {
+        let own = with_float(&loaded)?.file(FLOAT_FILE)?;
+        let reference = config.ref_model_path.as_deref().map(|path| load_model(path, &[Kind::Prepared]));
+        let (float, reference) = match reference.transpose()? {
+            Some(reference) => (reference.model.clone(), Some(reference.as_input())),
+            None => (Model::load(&own)?, None),
+        };
+        Ok(Self { loaded, float, reference })
+    }
+
+    /// The artifact of the quantized model.
+    pub(crate) fn artifact(&self) -> Result<&Artifact, Failure> {
+        with_float(&self.loaded)
+    }
+}
+
+fn with_float(loaded: &LoadedModel) -> Result<&Artifact, Failure> {
+    let artifact = loaded.artifact.as_ref().filter(|a| a.manifest().outputs.contains_key(FLOAT_FILE));
+    artifact.ok_or_else(|| {
+        Failure::input(format!("find the float model of {}", loaded.path.display()))
+            .with_help("give the output directory of shiftwise-quantize or shiftwise-npu-check")
+    })
 }
 
 /// Places of the samples to use. Where bad ones are left out, each is tried first.
@@ -147,26 +163,35 @@ fn readable(dataset: &Dataset, skip_bad_samples: bool) -> Result<Vec<usize>, Fai
     Ok(places)
 }
 
-/// A node that stays as it is, with its operator.
-struct Left {
-    op: String,
-    node: String,
-    skipped: Skipped,
+/// A node that stays as it is.
+pub(crate) struct Left {
+    pub(crate) op: String,
+    pub(crate) node: String,
+    pub(crate) reason: String,
 }
 
 /// The layers that the options choose, and nodes that cannot be tuned.
-fn chosen_layers(
-    quantized: &Model,
-    float: &Model,
+pub(crate) fn chosen_layers(
+    source: &Source,
     config: &FinetuneConfig,
 ) -> Result<(Vec<Layer>, Vec<Left>), Failure> {
-    let (mut layers, skipped) = find_layers(quantized, float);
+    let quantized = &source.loaded.model;
+    let (mut layers, skipped) = find_layers(quantized, &source.float);
     let left = skipped.into_iter().map(|skipped| {
         let node = quantized.graph.nodes().find(|(_, n)| n.name == skipped.node);
         let op = node.map(|(_, n)| n.op_type.clone()).unwrap_or_default();
-        Left { op, node: skipped.node.clone(), skipped }
+        Left { op, node: skipped.node, reason: skipped.reason }
     });
-    let left: Vec<Left> = left.collect();
+    let mut left: Vec<Left> = left.collect();
+    if config.finetune_float_inputs {
+        layers.retain(|layer| match FloatInput::of(&quantized.graph, layer) {
+            Ok(_) => true,
+            Err(reason) => {
+                left.push(Left { op: layer.op_type.clone(), node: layer.node.clone(), reason });
+                false
+            }
+        });
+    }
     let known: BTreeSet<&str> =
         layers.iter().map(|l| l.node.as_str()).chain(left.iter().map(|l| l.node.as_str())).collect();
     if let Some(unknown) = config.finetune_layers.iter().find(|name| !known.contains(name.as_str())) {
@@ -181,33 +206,27 @@ fn chosen_layers(
     };
     layers.retain(|l| wanted(&l.node, &l.op_type));
     if layers.is_empty() {
-        let why = left.first().map_or("it has no node with quantized weights", |l| &l.skipped.reason);
+        let why = left.first().map_or("it has no node with quantized weights", |l| &l.reason);
         return Err(Failure::input(format!("find a layer to tune: {why}")));
     }
     Ok((layers, left))
 }
 
-/// Copies what later stages need and this one does not change: the float model, and reports.
-fn pass_on(artifact: &Artifact, writer: &Writer) -> Result<(), Failure> {
-    for name in artifact.manifest().outputs.keys().filter(|n| !OWN_FILES.contains(&n.as_str())) {
-        let (from, to) = (artifact.file(name)?, writer.path(name)?);
-        std::fs::copy(&from, &to).map_err(|e| Failure::write(&to, &e))?;
+/// The layers of a share.
+fn share(
+    part: Part,
+    source: &Source,
+    layers: Vec<Layer>,
+    samples: usize,
+    config: &FinetuneConfig,
+) -> Result<Vec<Layer>, Failure> {
+    if part.of() > layers.len() {
+        let layers = count(layers.len() as u64, "layer");
+        return Err(Failure::usage(format!("tune share {part}: the model has {layers} to tune"))
+            .with_help("make fewer shares"));
     }
-    Ok(())
-}
-
-/// Integers that were tuned are their own source from now on: rounding the float tensor would undo them.
-fn note(sidecar: &mut Sidecar, done: &[Done]) -> Result<(), Failure> {
-    let changed = done.iter().flat_map(|d| d.record.params.iter().map(|params| (params, &d.record.report)));
-    for ((name, params), report) in changed {
-        let records = sidecar.records();
-        let Some(index) = records.iter().position(|r| r.quantized.as_deref() == Some(name)) else { continue };
-        let mut record = records[index].clone();
-        record.set_params(*params);
-        record.method =
-            format!("{}, tuned by {}", record.method, report.method.as_deref().unwrap_or_default());
-        record.float_source = None;
-        sidecar.update(index, record)?;
-    }
-    Ok(())
+    let costs = costs(&source.float, &layers, samples, config.sampling().positions);
+    tracing::debug!("estimated costs of layers: {costs:?}");
+    let range = cut(&costs, part.of()).into_iter().nth(part.index() - 1).unwrap_or_default();
+    Ok(layers.into_iter().skip(range.start).take(range.len()).collect())
 }

@@ -46,6 +46,9 @@ impl Tuning<'_> {
         if let Some(bytes) = self.chosen.max_memory() {
             options.max_memory = bytes;
         }
+        // Layers that do not depend on each other are decided as if each were the only one.
+        let alone = self.config.finetune_float_inputs;
+        options.float_inputs = alone;
         let model = loaded.model.clone();
         let samples = self.places.len();
         let engine = self.chosen.engine.as_ref();
@@ -67,7 +70,9 @@ impl Tuning<'_> {
         let mut done = self.checkpoint.done(frontier.layers().len());
         for (i, layer) in done.iter().enumerate() {
             keep(i, layer, &mut frontier, &mut current).map_err(|e| failure(&e))?;
-            remember(&mut limits, &current, layer);
+            if !alone {
+                remember(&mut limits, &current, layer);
+            }
         }
         let mut least = whole.as_ref().map(|whole| whole.distance(&current)).transpose()?;
         if !done.is_empty() {
@@ -98,7 +103,9 @@ impl Tuning<'_> {
             let layer = Done { constants, record };
             keep(i, &layer, &mut frontier, &mut current).map_err(|e| failure(&e))?;
             self.checkpoint.keep(i, &layer)?;
-            remember(&mut limits, &current, &layer);
+            if !alone {
+                remember(&mut limits, &current, &layer);
+            }
             self.tell(i, total, &layer, &progress);
             done.push(layer);
         }

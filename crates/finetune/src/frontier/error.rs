@@ -5,7 +5,7 @@ use std::fmt;
 use shiftwise_engine::EngineError;
 use shiftwise_graph::GraphError;
 
-use super::ScratchError;
+use super::{Layer, ScratchError};
 
 /// Any error of a caller's own.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -46,7 +46,7 @@ pub enum FrontierError {
         /// The node.
         layer: String,
         /// What is wrong.
-        reason: &'static str,
+        reason: String,
     },
     /// A constant cannot be given to a layer.
     #[error("give layer {layer:?} the constant {constant:?}: {reason}")]
@@ -103,4 +103,10 @@ pub enum FrontierError {
     /// The quantized model cannot be edited.
     #[error(transparent)]
     Graph(GraphError),
+}
+
+impl FrontierError {
+    pub(super) fn layer(layer: &Layer, reason: impl Into<String>) -> Self {
+        Self::Layer { layer: layer.node.clone(), reason: reason.into() }
+    }
 }

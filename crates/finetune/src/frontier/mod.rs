@@ -11,6 +11,7 @@ mod behind;
 mod blocks;
 mod discover;
 mod error;
+mod float_input;
 mod found;
 mod op;
 mod schedule;
@@ -33,6 +34,7 @@ pub use found::{Bias, Layer, QuantizedConstant};
 pub use op::LayerOp;
 pub use scratch::{Scratch, ScratchError, Stored, Usage};
 
+pub(crate) use float_input::FloatInput;
 use side::{Side, Step};
 
 /// How a walk uses memory and disk.
@@ -44,12 +46,15 @@ pub struct Options {
     pub max_memory: u64,
     /// Samples that are handed over at once, at least one. All of their values are in memory together.
     pub chunk: usize,
+    /// Layers read what the float model gives, quantized and dequantized as the quantized model does it, and not what the layers before them
+    /// give. The quantized model then does not run, and no layer depends on the constants of another.
+    pub float_inputs: bool,
 }
 
 impl Options {
     /// 256 MiB in memory, 16 samples at once.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), max_memory: 256 << 20, chunk: 16 }
+        Self { folder: folder.into(), max_memory: 256 << 20, chunk: 16, float_inputs: false }
     }
 }
 
@@ -58,7 +63,7 @@ impl Options {
 pub struct Pair {
     /// The sample.
     pub sample: usize,
-    /// The layer's input in the quantized model, dequantized.
+    /// The layer's input in the quantized model, dequantized; with [`Options::float_inputs`] that of the float model on the same grid.
     pub x: Value,
     /// The float model's output of the layer, before its activation.
     pub y: Value,
@@ -68,6 +73,23 @@ pub struct Pair {
 
 /// Reads a sample: values by the names of the models' inputs.
 pub type Load<'a> = dyn Fn(usize) -> Result<Vec<(String, Value)>, BoxError> + Sync + 'a;
+
+/// Where what a layer reads comes from.
+enum Reads {
+    /// From a run of the quantized model.
+    Quantized(Step),
+    /// From the float model.
+    Float(FloatInput),
+}
+
+impl Reads {
+    fn step(&self) -> Option<&Step> {
+        match self {
+            Self::Quantized(step) => Some(step),
+            Self::Float(_) => None,
+        }
+    }
+}
 
 /// A walk over the layers of a quantized model and its float model.
 pub struct Frontier<'a> {
@@ -79,6 +101,8 @@ pub struct Frontier<'a> {
     load: &'a Load<'a>,
     stops: &'a (dyn Fn() -> bool + Sync),
     options: Options,
+    /// With [`Options::float_inputs`], the Q/DQ of each layer's input.
+    float_inputs: Vec<FloatInput>,
     scratch: Scratch,
     /// The first layer that can still be visited.
     next: usize,
@@ -106,11 +130,19 @@ impl<'a> Frontier<'a> {
         let shown: Vec<Vec<&str>> =
             layers.iter().map(|l| vec![l.float_output.as_str(), l.float_input.as_str()]).collect();
         let float = Side::new(Which::Float, float.clone(), &shown);
-        let shown: Vec<Vec<&str>> = layers.iter().map(|l| vec![l.input.as_str()]).collect();
+        let mut float_inputs = Vec::new();
+        let mut shown: Vec<Vec<&str>> = layers.iter().map(|l| vec![l.input.as_str()]).collect();
+        if options.float_inputs {
+            shown.iter_mut().for_each(Vec::clear);
+            for layer in &layers {
+                let input = FloatInput::of(&quantized.graph, layer);
+                float_inputs.push(input.map_err(|reason| FrontierError::layer(layer, reason))?);
+            }
+        }
         let quantized = Side::new(Which::Quantized, quantized, &shown);
         let mut last = None;
         for layer in &layers {
-            let fail = |reason| Err(FrontierError::Layer { layer: layer.node.clone(), reason });
+            let fail = |reason: &str| Err(FrontierError::layer(layer, reason));
             let place = quantized.schedule.maker(&layer.output);
             if place.is_none() || float.schedule.maker(&layer.float_output).is_none() {
                 return fail("it is not a node of these models");
@@ -124,7 +156,20 @@ impl<'a> Frontier<'a> {
         }
         let scratch = Scratch::new(&options.folder, options.max_memory);
         let runs = [&float, &quantized].map(|side| vec![0; side.model.graph.node_count()]);
-        Ok(Self { engine, float, quantized, layers, samples, load, stops, options, scratch, next: 0, runs })
+        Ok(Self {
+            engine,
+            float,
+            quantized,
+            layers,
+            samples,
+            load,
+            stops,
+            options,
+            float_inputs,
+            scratch,
+            next: 0,
+            runs,
+        })
     }
 
     /// The layers.
@@ -166,28 +211,35 @@ impl<'a> Frontier<'a> {
         let at =
             self.layers.get(layer).filter(|_| layer >= self.next).ok_or(FrontierError::Passed { layer })?;
         let shown = [at.float_output.as_str(), at.float_input.as_str()];
-        let shown = if want_x_float { &shown[..] } else { &shown[..1] };
+        let alone = self.float_inputs.get(layer);
+        let shown = if want_x_float || alone.is_some() { &shown[..] } else { &shown[..1] };
         let float = self.float.prepare(layer, shown, self.engine)?;
-        let quantized = self.quantized.prepare(layer, &[at.input.as_str()], self.engine)?;
+        let reads = match alone {
+            None => Reads::Quantized(self.quantized.prepare(layer, &[at.input.as_str()], self.engine)?),
+            Some(input) => Reads::Float(input.clone()),
+        };
         let (mut waits_float, mut waits_quantized) = (Vec::new(), Vec::new());
         for first in (0..self.samples).step_by(self.options.chunk.max(1)) {
             let chunk = first..(first + self.options.chunk.max(1)).min(self.samples);
             let made: Vec<_> =
-                chunk.into_par_iter().map(|sample| self.sample(sample, &float, &quantized)).collect();
+                chunk.into_par_iter().map(|sample| self.sample(layer, sample, &float, &reads)).collect();
             let mut pairs = Vec::with_capacity(made.len());
             for made in made {
-                let (pair, stored_float, stored_quantized) = made?;
+                let (mut pair, stored_float, stored_quantized) = made?;
+                pair.x_float = pair.x_float.filter(|_| want_x_float);
                 pairs.push(pair);
                 waits_float.push(stored_float);
                 waits_quantized.push(stored_quantized);
             }
             visit(pairs)?;
         }
-        for (runs, step) in self.runs.iter_mut().zip([&float, &quantized]) {
-            step.nodes().iter().for_each(|place| runs[*place] += 1);
+        for (runs, step) in self.runs.iter_mut().zip([Some(&float), reads.step()]) {
+            step.iter().flat_map(|step| step.nodes()).for_each(|place| runs[*place] += 1);
         }
         self.float.commit(float, waits_float);
-        self.quantized.commit(quantized, waits_quantized);
+        if let Reads::Quantized(quantized) = reads {
+            self.quantized.commit(quantized, waits_quantized);
+        }
         self.next = layer + 1;
         self.scratch.trim().map_err(FrontierError::from)?;
         Ok(())
@@ -196,25 +248,36 @@ impl<'a> Frontier<'a> {
     #[allow(clippy::type_complexity)]
     fn sample(
         &self,
+        layer: usize,
         sample: usize,
         float: &Step,
-        quantized: &Step,
+        reads: &Reads,
     ) -> Result<(Pair, Vec<Stored>, Vec<Stored>), FrontierError> {
         if (self.stops)() {
             return Err(FrontierError::Interrupted);
         }
-        let values = if self.float.starts() || self.quantized.starts() {
+        let values = if self.float.starts() || (reads.step().is_some() && self.quantized.starts()) {
             (self.load)(sample).map_err(|cause| FrontierError::Load { sample, cause })?
         } else {
             Vec::new()
         };
-        let (x, stored_quantized) = self.quantized.run(quantized, sample, &values, &self.scratch)?.split();
-        let (y, stored_float) = self.float.run(float, sample, &values, &self.scratch)?.split();
-        let mut shown = x.into_iter().chain(y);
-        let (Some(x), Some(y)) = (shown.next(), shown.next()) else {
-            return Err(FrontierError::Passed { layer: self.next });
+        let (x, stored_quantized) = match reads.step() {
+            Some(step) => self.quantized.run(step, sample, &values, &self.scratch)?.split(),
+            None => (Vec::new(), Vec::new()),
         };
-        Ok((Pair { sample, x, y, x_float: shown.next() }, stored_float, stored_quantized))
+        let (shown, stored_float) = self.float.run(float, sample, &values, &self.scratch)?.split();
+        let (mut x, mut shown) = (x.into_iter(), shown.into_iter());
+        let passed = || FrontierError::Passed { layer };
+        let y = shown.next().ok_or_else(passed)?;
+        let x_float = shown.next();
+        let x = match reads {
+            Reads::Quantized(_) => x.next(),
+            Reads::Float(input) => {
+                let x = x_float.clone().map(|x| input.apply(x)).transpose();
+                x.map_err(|reason| FrontierError::layer(&self.layers[layer], reason))?
+            }
+        };
+        Ok((Pair { sample, x: x.ok_or_else(passed)?, y, x_float }, stored_float, stored_quantized))
     }
 
     /// Gives a layer other constants, by their names in the quantized model, before anything runs past it.

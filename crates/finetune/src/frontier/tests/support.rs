@@ -89,7 +89,7 @@ pub(super) fn quantize(float: &Model, samples: &[Sample]) -> Model {
 }
 
 pub(super) fn options(folder: &tempfile::TempDir, max_memory: u64, chunk: usize) -> Options {
-    Options { folder: folder.path().into(), max_memory, chunk }
+    Options { folder: folder.path().into(), max_memory, chunk, float_inputs: false }
 }
 
 /// The integers of a layer with the lowest bit turned over: other ones, that are still valid.

@@ -38,6 +38,7 @@ pub(super) const ROWS: &[Row] = &[
     float("finetune_regularization", "the pull towards the float weights, as a share of the mean variance of an input").read_by(FINETUNE),
     int("finetune_sweeps", 1, "passes over the inputs of a layer, at most").read_by(FINETUNE),
     choice("finetune_order", ORDERS, "the order of a pass over the inputs of a layer: as they lie, or those that vary most, or least, first").read_by(FINETUNE),
+    bool("finetune_float_inputs", "tune each layer on what the float model gives to it, quantized, and not on what the layers before it give").read_by(FINETUNE),
     texts("finetune_layers", "tune these nodes only").read_by(FINETUNE),
     texts("finetune_op_types", "tune these operators only").aka(&["target_op_type"]).read_by(FINETUNE),
     choice("finetune_begin", BEGINS, "where adaround and adaquant begin: at the float weights, rounded as in the model, or at what least squares finds").read_by(FINETUNE),
