@@ -136,8 +136,8 @@ fn shares_that_do_not_make_a_whole_are_refused() {
     };
     other("fewer", &["--samples", "20"]);
     merge(&["1-of-3", "fewer", "3-of-3"], 5, &["fewer", "other samples"]);
-    other("seed", &["--set", "finetune_seed=1"]);
-    merge(&["1-of-3", "seed", "3-of-3"], 5, &["seed", "options.finetune_seed differs"]);
+    other("seed", &["--set", "fixed_seed=1"]);
+    merge(&["1-of-3", "seed", "3-of-3"], 5, &["seed", "options.fixed_seed differs"]);
     let quantized = bench.chain.path("quantized");
     let mut foreign: Vec<OsString> = vec![quantized.into(), "-o".into(), bench.path("foreign").into()];
     foreign.extend(["--layers".into(), "2/3".into()]);
@@ -157,8 +157,8 @@ fn shares_that_do_not_make_a_whole_are_refused() {
 
     // Options are those of the shares.
     let all = ["1-of-3", "2-of-3", "3-of-3"];
-    let _ = bench.merge("merged", &all, &["--set", "finetune_seed=1"]).exits(5).says(&["leave options out"]);
-    let _ = bench.merge("merged", &all, &["--set", "finetune_seed=0"]).ok();
+    let _ = bench.merge("merged", &all, &["--set", "fixed_seed=1"]).exits(5).says(&["leave options out"]);
+    let _ = bench.merge("merged", &all, &["--set", "finetune_sweeps=4"]).ok();
     // A share is no model.
     let check = run("shiftwise-npu-check", [bench.path("1-of-3")]);
     let _ = check.exits(5).says(&["layers"]);
