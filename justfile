@@ -71,6 +71,14 @@ bench *ARGS:
 bench-engines *MODELS:
     SHIFTWISE_PYTHON="$(scripts/python)" cargo bench --locked --package shiftwise-engine --bench against_onnxruntime -- {{ MODELS }}
 
+# Print speed of finetuning beside the peak of matrix products, on the layers of MODELS or of all
+bench-finetune *MODELS:
+    cargo bench --locked --package shiftwise-finetune --bench layers -- {{ MODELS }}
+
+# Print seconds and peak memory of all stages on a ResNet-50 with random weights: [SAMPLES [FOLDER]]
+bench-job *ARGS: build
+    "$(scripts/python)" scripts/bench-job {{ ARGS }}
+
 # Format the code
 fmt:
     cargo fmt --all

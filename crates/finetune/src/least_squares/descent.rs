@@ -6,6 +6,7 @@
 //! integer. Instead inputs are halved and halved again: a half is worked off on its own, and then one matrix product
 //! brings the other half up to date with all that it changed. Each input's `R` is then up to date when its turn comes.
 
+use shiftwise_kernels::coordinate::{Block, visit};
 use shiftwise_kernels::matmul::{MatRef, matmul_into};
 
 /// Largest magnitude of an integer: up to there, adding and subtracting [`ROUNDER`] rounds exactly.
@@ -31,6 +32,8 @@ struct State {
     r: Vec<f32>,
     /// How far the last visit moved `s · q`.
     moved: Vec<f32>,
+    /// One over each scale.
+    inverse: Vec<f32>,
 }
 
 impl Descent<'_> {
@@ -47,9 +50,10 @@ impl Descent<'_> {
         }
         let mut r: Vec<f32> = b.iter().map(|b| -b).collect();
         add_product(self.a, inputs, &delta, &mut r, width, [0, inputs], [0, inputs]);
-        let mut state = State { q, r, moved: delta };
+        let inverse = self.scales.iter().map(|s| 1.0 / s).collect();
+        let mut state = State { q, r, moved: delta, inverse };
         let mut done = 0;
-        while done < sweeps && self.sweep(&mut state, 0, inputs) {
+        while done < sweeps && self.sweep(&mut state, 0, inputs, done + 1 == sweeps) {
             done += 1;
         }
         (state.q, done)
@@ -64,57 +68,32 @@ impl Descent<'_> {
         rounded.collect()
     }
 
-    /// Works off the inputs `from..to`, after which their `R` is up to date. Whether an integer changed.
-    fn sweep(&self, state: &mut State, from: usize, to: usize) -> bool {
+    /// Works off the inputs `from..to`, after which their `R` is up to date, but for the last pass, after which nobody
+    /// asks for it. Whether an integer changed.
+    fn sweep(&self, state: &mut State, from: usize, to: usize, last: bool) -> bool {
+        let width = self.scales.len();
         if to - from <= self.block {
-            return self.one_by_one(state, from, to);
+            let State { q, r, moved, inverse } = state;
+            let block = Block {
+                a: &self.a[from * self.inputs + from..],
+                stride: self.inputs,
+                range: self.range,
+                scales: self.scales,
+                inverse_scales: inverse,
+            };
+            let rows = from * width..to * width;
+            return visit(&block, &mut q[rows.clone()], &mut r[rows.clone()], &mut moved[rows]);
         }
         let middle = from + (to - from).div_ceil(2).next_multiple_of(self.block).min(to - from - 1);
-        let width = self.scales.len();
-        let first = self.sweep(state, from, middle);
+        let first = self.sweep(state, from, middle, last);
         if first {
             add_product(self.a, self.inputs, &state.moved, &mut state.r, width, [middle, to], [from, middle]);
         }
-        let second = self.sweep(state, middle, to);
-        if second {
+        let second = self.sweep(state, middle, to, last);
+        if second && !last {
             add_product(self.a, self.inputs, &state.moved, &mut state.r, width, [from, middle], [middle, to]);
         }
         first || second
-    }
-
-    fn one_by_one(&self, state: &mut State, from: usize, to: usize) -> bool {
-        let width = self.scales.len();
-        let (lo, hi) = self.range;
-        let mut any = false;
-        for k in from..to {
-            let row = &self.a[k * self.inputs..][..self.inputs];
-            let moved = &mut state.moved[k * width..][..width];
-            moved.fill(0.0);
-            if row[k] <= 0.0 {
-                // The samples say nothing about this input.
-                continue;
-            }
-            let step = 1.0 / row[k];
-            let mut changed = 0.0;
-            let q = &mut state.q[k * width..][..width];
-            let r = &state.r[k * width..][..width];
-            for (((q, r), s), moved) in q.iter_mut().zip(r).zip(self.scales).zip(&mut *moved) {
-                let best = ((*q - r * step / s).clamp(lo, hi) + ROUNDER) - ROUNDER;
-                *moved = (best - *q) * s;
-                changed += (best - *q).abs();
-                *q = best;
-            }
-            if changed == 0.0 {
-                continue;
-            }
-            any = true;
-            for (r, &a) in state.r[from * width..to * width].chunks_mut(width).zip(&row[from..to]) {
-                for (r, moved) in r.iter_mut().zip(&*moved) {
-                    *r += a * moved;
-                }
-            }
-        }
-        any
     }
 }
 

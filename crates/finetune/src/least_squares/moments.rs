@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 use shiftwise_kernels::matmul::{MatRef, matmul_into};
+use shiftwise_kernels::moments::{add_moments, add_rows, shift};
+use shiftwise_kernels::stats::channel_stats;
 
 use super::Geometry;
 
@@ -94,13 +96,14 @@ impl Moments {
             .zip(self.square_y.par_iter_mut())
             .with_min_len(16)
             .for_each(|((row, sum), square)| {
-                *sum += sum_of(&row[..n], f64::from);
-                *square += sum_of(&row[..n], squared);
+                let stats = channel_stats(&row[..n]);
+                *sum += stats.sum;
+                *square += stats.sum_sq;
             });
         self.subtract_product(x, y, n, minus_w);
         let [pivot_x, pivot_d] = self.pivot.get_or_insert_with(|| [means(x, n), means(y, n)]);
-        let finite = shift(x, pivot_x, n, &mut self.sum_x, None);
-        if !finite || !shift(y, pivot_d, n, &mut self.sum_d, Some(&mut self.square_d)) {
+        let finite = shift_rows(x, pivot_x, n, &mut self.sum_x, None);
+        if !finite || !shift_rows(y, pivot_d, n, &mut self.sum_d, Some(&mut self.square_d)) {
             return Err(NonFinite);
         }
         self.count += n as u64;
@@ -123,11 +126,7 @@ impl Moments {
             let rows = y.len() / STRIDE;
             if inputs <= NARROW && outputs <= 4 {
                 for (y, w) in y.chunks_mut(STRIDE).zip(w.chunks(inputs)) {
-                    for (x, &w) in x.chunks(STRIDE).zip(w) {
-                        for (y, &x) in y[..n].iter_mut().zip(x) {
-                            *y += w * x;
-                        }
-                    }
+                    add_rows(w, x, STRIDE, &mut y[..n]);
                 }
             } else {
                 let (w, x) = (MatRef::row_major(w, inputs), MatRef::row_major(x, STRIDE));
@@ -141,17 +140,10 @@ impl Moments {
         let a = self.a.par_chunks_mut(inputs * inputs);
         let b = self.b.par_chunks_mut(outputs * inputs);
         let groups = a.zip(b).zip(x.par_chunks(inputs * STRIDE)).zip(d.par_chunks(outputs * STRIDE));
-        groups.with_min_len(4).for_each(|(((a, b), x), d)| {
-            for i in 0..inputs {
-                let row = &x[i * STRIDE..][..n];
-                for j in i..inputs {
-                    a[i * inputs + j] += dot(row, &x[j * STRIDE..][..n]);
-                }
-                for o in 0..outputs {
-                    b[o * inputs + i] += dot(row, &d[o * STRIDE..][..n]);
-                }
-            }
-        });
+        let one = |(((a, b), x), d): (((&mut [f32], &mut [f32]), &[f32]), &[f32])| {
+            add_moments(x, d, STRIDE, n, inputs, a, b);
+        };
+        groups.with_min_len(4).for_each(one);
     }
 
     fn add_wide(&mut self, x: &[f32], d: &[f32], n: usize) {
@@ -260,66 +252,33 @@ fn mirror(a: &mut [f32], size: usize) {
 
 /// The mean of each row's first `n` values.
 fn means(rows: &[f32], n: usize) -> Vec<f32> {
-    rows.chunks(STRIDE).map(|row| (sum_of(&row[..n], f64::from) / n as f64) as f32).collect()
+    rows.par_chunks(STRIDE).map(|row| (channel_stats(&row[..n]).sum / n as f64) as f32).collect()
 }
 
 /// Subtracts the pivots and adds up what is left, and its squares. Whether all of it is finite.
-fn shift(rows: &mut [f32], pivot: &[f32], n: usize, sum: &mut [f64], square: Option<&mut [f64]>) -> bool {
+fn shift_rows(
+    rows: &mut [f32],
+    pivot: &[f32],
+    n: usize,
+    sum: &mut [f64],
+    square: Option<&mut [f64]>,
+) -> bool {
     let rows = rows.par_chunks_mut(STRIDE).zip(pivot).zip(sum).with_min_len(16);
-    let one = |((row, pivot), total): ((&mut [f32], &f32), &mut f64)| {
-        let row = &mut row[..n];
-        for value in row.iter_mut() {
-            *value -= pivot;
-        }
-        let sum = sum_of(row, f64::from);
-        *total += sum;
-        sum.is_finite()
+    let one = |((row, &pivot), total): ((&mut [f32], &f32), &mut f64)| {
+        shift(&mut row[..n], pivot);
+        let stats = channel_stats(&row[..n]);
+        *total += stats.sum;
+        (stats.nan == 0 && stats.inf == 0, stats.sum_sq)
     };
     match square {
-        None => rows.map(one).reduce(|| true, |a, b| a && b),
+        None => rows.map(|row| one(row).0).reduce(|| true, |a, b| a && b),
         Some(square) => rows
             .zip(square)
-            .map(|(((row, pivot), sum), square)| {
-                let finite = one(((&mut *row, pivot), sum));
-                *square += sum_of(&row[..n], squared);
+            .map(|(row, square)| {
+                let (finite, sum_sq) = one(row);
+                *square += sum_sq;
                 finite
             })
             .reduce(|| true, |a, b| a && b),
     }
-}
-
-fn squared(v: f32) -> f64 {
-    f64::from(v) * f64::from(v)
-}
-
-/// The sum of a function of the values, in a fixed order.
-#[inline]
-fn sum_of(values: &[f32], f: impl Fn(f32) -> f64) -> f64 {
-    let mut sum = [0f64; 8];
-    let (blocks, rest) = values.as_chunks::<8>();
-    for block in blocks {
-        for (sum, &v) in sum.iter_mut().zip(block) {
-            *sum += f(v);
-        }
-    }
-    for (sum, &v) in sum.iter_mut().zip(rest) {
-        *sum += f(v);
-    }
-    sum.iter().sum()
-}
-
-/// The sum of products, in a fixed order.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut sum = [0f32; LANES];
-    let ((x, x_rest), (y, y_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (x, y) in x.iter().zip(y) {
-        for lane in 0..LANES {
-            sum[lane] += x[lane] * y[lane];
-        }
-    }
-    for ((s, x), y) in sum.iter_mut().zip(x_rest).zip(y_rest) {
-        *s += x * y;
-    }
-    sum.iter().sum()
 }

@@ -117,9 +117,9 @@ impl Problem {
         for scales in scales.iter().chain([&start.scales]) {
             self.check(scales, &start.bias);
         }
-        let before = self.error_of(&start.q, &start.scales, &start.bias);
         let q = self.geometry.to_rows(&start.q);
         let mut best = self.candidate(q, start.scales.clone(), Some(&start.bias));
+        let before = self.both_errors(&best);
         let separate = scales.iter().chain([&start.scales]).all(|s| matches!(s, Scales::PerOutput(_)));
         let system = System::new(self, &start.bias, search);
         let mut sweeps = 0;
@@ -129,8 +129,8 @@ impl Problem {
             let bias = (!search.free_bias).then_some(&start.bias[..]);
             best.improve(self.candidate(q, scales.clone(), bias), separate, self.geometry.inputs);
         }
+        let after = self.both_errors(&best);
         let q = self.geometry.from_rows(&best.q);
-        let after = self.error_of(&q, &best.scales, &best.bias);
         Tuned { q, scales: best.scales, bias: best.bias, before, after, sweeps }
     }
 
@@ -164,6 +164,13 @@ impl Problem {
         Candidate { q, scales, bias, held_out }
     }
 
+    /// The errors of a candidate, of which those on the held-out positions are known.
+    fn both_errors(&self, candidate: &Candidate) -> Errors {
+        let delta = self.delta(&candidate.q, &candidate.scales);
+        let fit = self.errors(&self.fit, &delta, &candidate.bias).iter().sum();
+        Errors { fit, held_out: candidate.held_out.iter().sum() }
+    }
+
     /// `sQ − W`, rows of outputs.
     fn delta(&self, q: &[i32], scales: &Scales) -> Vec<f32> {
         let inputs = self.geometry.inputs;
@@ -195,8 +202,7 @@ impl Problem {
         let variances = self.bands(|group, first, width| {
             let a = &moments.a[group * inputs * inputs..][..inputs * inputs];
             let columns = transpose(&delta[first * inputs..][..width * inputs], inputs);
-            let mut product = vec![0.0; columns.len()];
-            add_product(a, inputs, &columns, &mut product, width, [0, inputs], [0, inputs]);
+            let product = half_product(a, inputs, &columns, width);
             let b = transpose(&moments.b[first * inputs..][..width * inputs], inputs);
             let mut sums = moments.square_d[first..first + width].to_vec();
             let rows = columns.chunks(width).zip(product.chunks(width)).zip(b.chunks(width));
@@ -348,6 +354,20 @@ impl System {
         }
         rows
     }
+}
+
+/// Something whose product with `x` of `width` columns is that of `a x` with `x`, for a symmetric `a`: what is below
+/// the diagonal is not multiplied, but what is above it counts twice.
+fn half_product(a: &[f32], inputs: usize, x: &[f32], width: usize) -> Vec<f32> {
+    const ROWS: usize = 192;
+    let mut product = vec![0.0; x.len()];
+    for top in (0..inputs).step_by(ROWS) {
+        let end = (top + ROWS).min(inputs);
+        add_product(a, inputs, x, &mut product, width, [top, end], [end, inputs]);
+        product[top * width..end * width].iter_mut().for_each(|v| *v *= 2.0);
+        add_product(a, inputs, x, &mut product, width, [top, end], [top, end]);
+    }
+    product
 }
 
 /// Rows of `inputs` values as columns.
