@@ -106,17 +106,13 @@ fn measure(shape: &Shape, rounds: usize, threads: usize) -> [Speed; 3] {
     let mut turns: [Vec<(f64, f64, f64)>; 3] = Default::default();
     for _ in 0..rounds {
         let peak = peak(threads);
-        let clock = Clock::start(threads);
-        let problem = data.collect();
-        let seconds = clock.seconds();
+        let (problem, seconds) = timed(threads, || data.collect());
         let positions = problem.counts().iter().sum::<u64>() as f64;
         turns[0].push((positions * (shape.groups as f64 * k * k + 4.0 * k * m), seconds, peak));
 
         let search = Search::default();
         let scales = [SCALE, SCALE / 2.0, SCALE * 2.0].map(Scales::Single);
-        let clock = Clock::start(threads);
-        let tuned = problem.solve(&data.start, &scales, RANGE, &search);
-        let seconds = clock.seconds();
+        let (tuned, seconds) = timed(threads, || problem.solve(&data.start, &scales, RANGE, &search));
         // Errors: of start and end on what is fitted, of the start and each scale on what is held out. For each scale, what the
         // inputs' errors are at first, and passes, the last of which need only look ahead.
         let last = usize::from(tuned.sweeps == search.sweeps);
@@ -137,6 +133,20 @@ fn measure(shape: &Shape, rounds: usize, threads: usize) -> [Speed; 3] {
         seconds: median(turns.iter().map(|t| t.1)),
         share: median(turns.iter().map(|(flops, seconds, peak)| flops / seconds / peak)),
     })
+}
+
+/// Runs `f` until it took long enough to measure; the seconds of one run.
+fn timed<T>(threads: usize, f: impl Fn() -> T) -> (T, f64) {
+    let clock = Clock::start(threads);
+    let mut runs = 1.0;
+    loop {
+        let result = f();
+        let seconds = clock.seconds();
+        if seconds > 0.05 {
+            return (result, seconds / runs);
+        }
+        runs += 1.0;
+    }
 }
 
 /// Time on the CPU where there is one thread, so that others on the machine do not count; else time by the clock.

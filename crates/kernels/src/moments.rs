@@ -2,10 +2,9 @@
 
 use crate::isa::mul_add;
 
-/// Sums of which a dot product is made; element `i` goes to number `i mod 16`, and they are added pairwise, halves first.
-const LANES: usize = 16;
-/// Dot products with one row that are computed at once.
-const AT_ONCE: usize = 4;
+/// Sums of which a dot product is made; element `i` goes to number `i mod 64`, and they are added pairwise, halves first.
+/// With fewer, each addition waits for the one before.
+const LANES: usize = 64;
 
 /// Adds products of rows: `a[i, j] += x_i · x_j` for `j ≥ i` and `b[o, i] += d_o · x_i`.
 ///
@@ -88,48 +87,31 @@ fn moments_body<const FMA: bool>(
 /// Adds the products of a row with rows that are `stride` apart, to one sum each.
 #[inline(always)]
 fn add_dots<const FMA: bool>(row: &[f32], x: &[f32], stride: usize, sums: &mut [f32]) {
-    let (groups, rest) = sums.as_chunks_mut::<AT_ONCE>();
-    let done = groups.len() * AT_ONCE;
-    for (i, sums) in groups.iter_mut().enumerate() {
-        let x = &x[i * AT_ONCE * stride..];
-        let products = dots::<FMA, AT_ONCE>(row, [0, 1, 2, 3].map(|j| &x[j * stride..][..row.len()]));
-        for (sum, product) in sums.iter_mut().zip(products) {
-            *sum += product;
-        }
-    }
-    for (i, sum) in rest.iter_mut().enumerate() {
-        *sum += dots::<FMA, 1>(row, [&x[(done + i) * stride..][..row.len()]])[0];
+    for (i, sum) in sums.iter_mut().enumerate() {
+        *sum += dot::<FMA>(row, &x[i * stride..][..row.len()]);
     }
 }
 
 #[inline(always)]
-fn dots<const FMA: bool, const N: usize>(row: &[f32], others: [&[f32]; N]) -> [f32; N] {
-    let mut sums = [[0.0f32; LANES]; N];
-    let (blocks, rest) = row.as_chunks::<LANES>();
-    let parts = others.map(|other| other.as_chunks::<LANES>());
-    for (i, block) in blocks.iter().enumerate() {
-        for (sums, (other, _)) in sums.iter_mut().zip(parts) {
-            let other = &other[i];
-            for lane in 0..LANES {
-                sums[lane] = mul_add::<FMA>(block[lane], other[lane], sums[lane]);
-            }
+fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..LANES {
+            lanes[i] = mul_add::<FMA>(a[i], b[i], lanes[i]);
         }
     }
-    for (sums, (_, other)) in sums.iter_mut().zip(parts) {
-        for ((sum, &a), &b) in sums.iter_mut().zip(rest).zip(other) {
-            *sum = mul_add::<FMA>(a, b, *sum);
-        }
+    for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+        *lane = mul_add::<FMA>(a, b, *lane);
     }
-    sums.map(|mut lanes| {
-        let mut half = LANES / 2;
-        while half > 0 {
-            for i in 0..half {
-                lanes[i] += lanes[i + half];
-            }
-            half /= 2;
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
         }
-        lanes[0]
-    })
+        half /= 2;
+    }
+    lanes[0]
 }
 
 #[cfg(test)]
