@@ -193,7 +193,9 @@ impl<'a> Data<'a> {
                 let channel = if at >= plane { x[at - plane] } else { 0.0 };
                 x[at] += 0.5 * x[at - 1] + 0.4 * channel;
             }
-            x.iter_mut().for_each(|v| *v = v.max(0.0));
+            for v in &mut x {
+                *v = v.max(0.0);
+            }
             (x, uniform(shape.outputs * shape.out() * shape.out(), 2 * i + 3))
         });
         let q = weights.iter().map(|w| (w / SCALE).round_ties_even() as i32).collect();

@@ -140,10 +140,9 @@ impl Moments {
         let a = self.a.par_chunks_mut(inputs * inputs);
         let b = self.b.par_chunks_mut(outputs * inputs);
         let groups = a.zip(b).zip(x.par_chunks(inputs * STRIDE)).zip(d.par_chunks(outputs * STRIDE));
-        let one = |(((a, b), x), d): (((&mut [f32], &mut [f32]), &[f32]), &[f32])| {
+        groups.with_min_len(4).for_each(|(((a, b), x), d)| {
             add_moments(x, d, STRIDE, n, inputs, a, b);
-        };
-        groups.with_min_len(4).for_each(one);
+        });
     }
 
     fn add_wide(&mut self, x: &[f32], d: &[f32], n: usize) {
