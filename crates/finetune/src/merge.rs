@@ -72,7 +72,7 @@ struct Parts<'a> {
     reference: Option<Fingerprint>,
     first: &'a Path,
     /// By number.
-    parts: BTreeMap<Part, (&'a Path, Artifact)>,
+    opened: BTreeMap<Part, (&'a Path, Artifact)>,
 }
 
 impl<'a> Parts<'a> {
@@ -99,12 +99,12 @@ impl<'a> Parts<'a> {
             }
             let reference = manifest.inputs.get("reference").map(|reference| reference.fingerprint);
             let Some(this) = &mut found else {
-                let parts = BTreeMap::from([(part, (path.as_path(), artifact))]);
-                found = Some(Self { settings, data, reference, first: path, parts });
+                let opened = BTreeMap::from([(part, (path.as_path(), artifact))]);
+                found = Some(Self { settings, data, reference, first: path, opened });
                 continue;
             };
             let other = this.first.display();
-            let of = this.parts.keys().next().map_or(0, |part| part.of());
+            let of = this.opened.keys().next().map_or(0, |part| part.of());
             if data.fingerprint != this.data.fingerprint {
                 return Err(refuse(format!("it was tuned on other samples than {other}")));
             }
@@ -117,14 +117,14 @@ impl<'a> Parts<'a> {
             if part.of() != of {
                 return Err(refuse(format!("it is share {part}, but {other} is one of {of}")));
             }
-            if let Some((first, _)) = this.parts.get(&part) {
+            if let Some((first, _)) = this.opened.get(&part) {
                 return Err(refuse(format!("it is share {part}, and so is {}", first.display())));
             }
-            this.parts.insert(part, (path, artifact));
+            this.opened.insert(part, (path, artifact));
         }
         let found = found.ok_or_else(|| Failure::usage("merge shares: none is given"))?;
-        let of = found.parts.keys().next().map_or(0, |part| part.of());
-        let missing: Vec<Part> = Part::all(of).filter(|part| !found.parts.contains_key(part)).collect();
+        let of = found.opened.keys().next().map_or(0, |part| part.of());
+        let missing: Vec<Part> = Part::all(of).filter(|part| !found.opened.contains_key(part)).collect();
         if missing.is_empty() {
             return Ok(found);
         }
@@ -137,7 +137,7 @@ impl<'a> Parts<'a> {
     /// What was found for each layer. Together the shares must have these layers, no more and no less.
     fn layers(&self, layers: &[Layer]) -> Result<Vec<Done>, Failure> {
         let mut done = Vec::with_capacity(layers.len());
-        for (path, artifact) in self.parts.values() {
+        for (path, artifact) in self.opened.values() {
             let refuse = |why: String| {
                 Failure::mismatch(format!("use {} as a share: {why}", path.display()))
                     .with_help("tune all shares anew with one version of the program, with --force")

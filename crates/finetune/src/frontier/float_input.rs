@@ -1,6 +1,6 @@
 //! What a layer reads where it is tuned on the float model alone: the float model's value, on the grid that the quantized model has for it.
 
-use shiftwise_graph::{Graph, Node, Value};
+use shiftwise_graph::{Graph, Node, Tensor, Value};
 use shiftwise_kernels::quantize::{Grid, fake_quantize};
 use shiftwise_quant::{Direction, QuantType};
 
@@ -36,7 +36,7 @@ impl FloatInput {
             return Ok(Self { grids: Vec::new(), axis: 0 });
         };
         let constant = |i: usize| node.input(i).map(|name| graph.constant(name));
-        let scales = constant(1).flatten().and_then(|t| t.to_f32());
+        let scales = constant(1).flatten().and_then(Tensor::to_f32);
         let scales = scales.ok_or("the scale of its input is no constant")?;
         if let Some(scale) = scales.iter().find(|s| !(**s > 0.0 && s.is_finite())) {
             return Err(format!("the scale of its input is {scale}, which is not positive and finite"));
@@ -55,7 +55,7 @@ impl FloatInput {
         if zeros.is_none() && quantizer_type(graph, node).is_some() {
             return Err("its input is quantized to a type that only QuantizeLinear names".into());
         }
-        let zeros = zeros.and_then(|t| t.to_i64()).unwrap_or_else(|| vec![0; scales.len()]);
+        let zeros = zeros.and_then(Tensor::to_i64).unwrap_or_else(|| vec![0; scales.len()]);
         if zeros.len() != scales.len() || scales.is_empty() {
             return Err(format!("its input has {} scales and {} zero points", scales.len(), zeros.len()));
         }
@@ -76,18 +76,16 @@ impl FloatInput {
         let Some(x) = value.as_f32().filter(|_| !self.grids.is_empty()) else { return Ok(value) };
         let shape = value.shape();
         let mut out = vec![0.0; x.len()];
-        match self.grids[..] {
-            [grid] => fake_quantize(x, grid, &mut out),
-            _ => {
-                let axis = if self.axis < 0 { self.axis + shape.len() as i64 } else { self.axis };
-                let axis =
-                    usize::try_from(axis).ok().filter(|axis| shape.get(*axis) == Some(&self.grids.len()));
-                let inner: usize =
-                    shape[axis.ok_or("its input has other channels than scales")? + 1..].iter().product();
-                let rows = x.chunks(inner.max(1)).zip(out.chunks_mut(inner.max(1)));
-                for ((x, out), grid) in rows.zip(self.grids.iter().cycle()) {
-                    fake_quantize(x, *grid, out);
-                }
+        if let [grid] = self.grids[..] {
+            fake_quantize(x, grid, &mut out);
+        } else {
+            let axis = if self.axis < 0 { self.axis + shape.len() as i64 } else { self.axis };
+            let axis = usize::try_from(axis).ok().filter(|axis| shape.get(*axis) == Some(&self.grids.len()));
+            let inner: usize =
+                shape[axis.ok_or("its input has other channels than scales")? + 1..].iter().product();
+            let rows = x.chunks(inner.max(1)).zip(out.chunks_mut(inner.max(1)));
+            for ((x, out), grid) in rows.zip(self.grids.iter().cycle()) {
+                fake_quantize(x, *grid, out);
             }
         }
         Ok(Value::f32(shape, out))

@@ -30,7 +30,7 @@ fn visit(
             seen.extend(pairs);
             Ok::<_, FrontierError>(())
         };
-        frontier.layer(layer, layer % 2 == 0, take).unwrap();
+        frontier.layer(layer, layer.is_multiple_of(2), take).unwrap();
         seen
     };
     let seen = (0..wanted.len()).map(visit).collect();
