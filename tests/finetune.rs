@@ -149,13 +149,18 @@ fn what_cannot_be_tuned_is_said() {
     };
     refused(&["--algorithm", "adarond"], 2, &["--algorithm", "adarond"]);
     refused(&["--set", "finetune_layers=[\"nowhere\"]"], 2, &["nowhere", "no such layer"]);
+    refused(&["--set", "finetune_op_types=[\"Foo\"]"], 2, &["Foo", "finetune_op_types may name Conv"]);
     refused(&["--set", "finetune_positions=0"], 2, &["finetune_positions"]);
     let dataless = [bench.chain.path("adjusted").into(), OsString::from("-o"), bench.path("refused").into()];
     let _ = run("shiftwise-finetune", dataless).exits(2).says(&["--data"]);
     let mut args: Vec<OsString> = vec![bench.case.model.clone().into(), "-o".into()];
     args.push(bench.path("refused").into());
     args.extend(bench.case.calibration_data().map(OsString::from));
-    let _ = run("shiftwise-finetune", args).exits(3).says(&["the float model"]);
+    let _ = run("shiftwise-finetune", args).exits(3).says(&["it is not quantized", "shiftwise-quantize"]);
+    let mut args: Vec<OsString> = vec![bench.chain.path("adjusted").join("model.onnx").into(), "-o".into()];
+    args.push(bench.path("refused").into());
+    args.extend(bench.case.calibration_data().map(OsString::from));
+    let _ = run("shiftwise-finetune", args).exits(3).says(&["the float model", "give the directory itself"]);
 
     // One layer only.
     let all = bench.path("all");
@@ -165,6 +170,43 @@ fn what_cannot_be_tuned_is_said() {
     let first = report["layers"][0]["node"].as_str().expect("a name");
     let only = format!("finetune_layers=[{first:?}]");
     let _ = Run::of(bench.finetune("one").args(["--set", &only])).ok().says(&["tuned 1 layer"]);
+}
+
+#[test]
+fn options_of_other_algorithms_are_refused() {
+    let bench = Bench::new(Case::demo());
+    let run = |args: &[&str]| Run::of(bench.finetune("refused").args(args));
+    let (least, round, quant) = ("least-squares", "adaround", "adaquant");
+    for (algorithm, option, needs) in [
+        (least, "num_iterations=1000", "\"adaround\" or \"adaquant\""),
+        (least, "output_qdq=true", "\"adaround\" or \"adaquant\""),
+        (least, "reg_param=0.5", "\"adaround\""),
+        (quant, "beta_range=[10.0, 2.0]", "\"adaround\""),
+        (round, "update_bias=true", "\"adaquant\""),
+        (round, "num_batches=5", "early_stop = true"),
+        (quant, "warm_start=0.5", "early_stop = true"),
+        (round, "finetune_sweeps=2", "\"least_squares\""),
+        (least, "output_index=0", "selective_update = true"),
+    ] {
+        let name = option.split('=').next().expect("a name");
+        let refused = run(&["--algorithm", algorithm, "--set", option]).exits(2);
+        let _ = refused.says(&[&format!("use {name}: nothing reads it"), needs]);
+    }
+    let _ = run(&["--layers", "1/2", "--set", "parallel=true"]).exits(2).says(&["use parallel", "--layers"]);
+    assert!(!bench.path("refused").exists());
+
+    // What --print-config writes can be read again, and a switch that is off asks for nothing.
+    let printed = run(&["--set", "early_stop=false", "--print-config"]).ok();
+    let file = bench.path("all.toml");
+    fs::write(&file, &printed.stdout).expect("a file");
+    let again = |more: &[&str]| {
+        let mut command = bench.finetune("again");
+        Run::of(command.arg("--config").arg(&file).args(["--samples", "2"]).args(more))
+    };
+    let _ = again(&[]).ok();
+    fs::write(&file, printed.stdout.replace("num_iterations = 1000", "num_iterations = 999"))
+        .expect("a file");
+    let _ = again(&[]).exits(2).says(&["use num_iterations"]);
 }
 
 #[test]

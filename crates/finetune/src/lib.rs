@@ -26,6 +26,7 @@ mod run;
 mod shares;
 mod tuned;
 mod tuning;
+mod unread;
 mod whole;
 
 pub use args::Arguments;

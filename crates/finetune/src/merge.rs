@@ -82,7 +82,8 @@ impl<'a> Parts<'a> {
         for path in paths {
             let refuse = |why: String| Failure::mismatch(format!("use {} as a share: {why}", path.display()));
             if !path.exists() {
-                return Err(Failure::input(format!("read {}: there is no such share", path.display())));
+                return Err(Failure::input(format!("read {}: there is no such share", path.display()))
+                    .with_help("name what shiftwise-finetune --layers wrote with -o"));
             }
             let artifact = Artifact::open(path, Kind::Layers)?;
             artifact.verify()?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use shiftwise_artifact::{Artifact, Input, Kind, work_dir};
+use shiftwise_artifact::{Artifact, Input, Kind, MANIFEST_FILE, work_dir};
 use shiftwise_dataset::Dataset;
 use shiftwise_graph::Model;
 use shiftwise_quant::FLOAT_FILE;
@@ -16,7 +16,7 @@ use crate::merge::{SETTING, merge, settle};
 use crate::output::{write_model, write_part};
 use crate::shares::{costs, cut};
 use crate::tuning::Tuning;
-use crate::{Arguments, FinetuneConfig, Part};
+use crate::{Arguments, FinetuneConfig, Part, unread};
 
 /// Finetunes a model or a share of its layers, or joins shares.
 pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
@@ -27,6 +27,7 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
 fn tune(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let resolved = context.resolve::<FinetuneConfig>(&args.flags())?;
     let config = &resolved.options;
+    unread::check(context, &args.flags(), config)?;
     if args.layers.is_some() {
         check_alone(config)?;
     }
@@ -132,8 +133,21 @@ impl Source {
 fn with_float(loaded: &LoadedModel) -> Result<&Artifact, Failure> {
     let artifact = loaded.artifact.as_ref().filter(|a| a.manifest().outputs.contains_key(FLOAT_FILE));
     artifact.ok_or_else(|| {
-        Failure::input(format!("find the float model of {}", loaded.path.display()))
-            .with_help("give the output directory of shiftwise-quantize or shiftwise-npu-check")
+        let path = loaded.path.display();
+        let quantized = loaded.model.graph.nodes().any(|(_, node)| node.op_type == "DequantizeLinear");
+        let (goal, why) = if quantized {
+            (
+                format!("find the float model of {path}"),
+                "it is beside the quantized one in the directory of an artifact",
+            )
+        } else {
+            (format!("finetune {path}: it is not quantized"), "it has no DequantizeLinear node")
+        };
+        let folder = loaded.path.parent().filter(|dir| quantized && dir.join(MANIFEST_FILE).exists());
+        Failure::input(goal).because(why).with_help(folder.map_or_else(
+            || "give the output directory of shiftwise-quantize or shiftwise-npu-check".to_owned(),
+            |dir| format!("give the directory itself: {}", dir.display()),
+        ))
     })
 }
 
@@ -198,6 +212,16 @@ pub(crate) fn chosen_layers(
         return Err(Failure::usage(format!("tune layer {unknown:?}: there is no such layer")).with_help(
             "finetune_layers has names of nodes with weights, as in the report of a run over all",
         ));
+    }
+    let ops: BTreeSet<&str> = layers.iter().map(|l| l.op_type.as_str()).collect();
+    let types = &config.finetune_op_types;
+    if !types.is_empty() && !ops.is_empty() && !types.iter().any(|op| ops.contains(op.as_str())) {
+        let ops: Vec<&str> = ops.into_iter().collect();
+        return Err(Failure::usage(format!(
+            "tune {}: the model has no such layer to tune",
+            types.join(", ")
+        ))
+        .with_help(format!("finetune_op_types may name {}", ops.join(", "))));
     }
     let wanted = |name: &str, op: &str| {
         let by_name = config.finetune_layers.is_empty() || config.finetune_layers.iter().any(|l| l == name);

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use shiftwise_engine::{Engine, Flow, PrepareOptions};
 use shiftwise_graph::Model;
+use shiftwise_stage::report::count;
 use shiftwise_stage::{ExitStatus, Failure};
 
 use crate::frontier::{FrontierError, Load, Which};
@@ -34,7 +35,8 @@ impl<'a> Whole<'a> {
         let output = output.map(|index| usize::try_from(index).unwrap_or(usize::MAX));
         if let Some(index) = output.filter(|index| *index >= outputs) {
             return Err(Failure::usage(format!(
-                "look at output_index = {index}: the model has {outputs} outputs"
+                "look at output_index = {index}: the model has {}",
+                count(outputs as u64, "output")
             ))
             .with_help("the first output is 0; without the option, all count"));
         }

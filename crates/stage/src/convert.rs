@@ -1,6 +1,6 @@
 //! Errors of the libraries as failures: which exit code, and what to do.
 
-use shiftwise_artifact::{Error as ArtifactError, ExitClass};
+use shiftwise_artifact::{Error as ArtifactError, ExitClass, Kind};
 use shiftwise_dataset::DataError;
 use shiftwise_engine::{EngineError, INSTALL, OrtError};
 use shiftwise_graph::GraphError;
@@ -62,7 +62,9 @@ impl From<ArtifactError> for Failure {
             }
             ArtifactError::Busy { .. } => "wait for the other process, or choose another output",
             ArtifactError::NotAnArtifact { .. } => "give the output directory of the stage before this one",
-            ArtifactError::WrongKind { .. } => "give the output directory of the right stage",
+            ArtifactError::WrongKind { expected, .. } => {
+                return Self::from_error(status, &error).with_help(format!("give {}", writer(*expected)));
+            }
             ArtifactError::Damaged { .. } => "run the stage that wrote it again, with --force",
             ArtifactError::Foreign { .. } => {
                 "give what was made from the same model and plan, or make it again"
@@ -70,6 +72,20 @@ impl From<ArtifactError> for Failure {
             _ => return Self::from_error(status, &error),
         };
         Self::from_error(status, &error).with_help(help)
+    }
+}
+
+/// What makes an artifact of a kind.
+fn writer(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Prepared => "the output directory of shiftwise-preprocess",
+        Kind::Plan => "the output directory of shiftwise-calibrate plan",
+        Kind::Stats => "the output directory of shiftwise-calibrate",
+        Kind::Quantized => {
+            "the output directory of shiftwise-quantize, shiftwise-npu-check --fix, or shiftwise-finetune"
+        }
+        Kind::Layers => "the output directories of shiftwise-finetune --layers",
+        Kind::Evaluation => "the output directory of shiftwise-evaluate",
     }
 }
 
