@@ -74,7 +74,7 @@ pub(crate) fn adapt(
         ..LayerReport::of(&layer.node, &layer.op_type, Outcome::Kept)
     };
     if !better {
-        return Ok(Found { constants: Vec::new(), float_bias: None, report });
+        return Ok(Found { constants: Vec::new(), float_bias: None, report, input: None });
     }
     report.outcome = Outcome::Tuned;
     report.after = Some(share(after));
@@ -94,7 +94,7 @@ pub(crate) fn adapt(
         tensor: integers(ty, &from.weight.dims, &tuned.q)?,
     };
     put(&mut constants, weights);
-    Ok(Found { constants, float_bias, report })
+    Ok(Found { constants, float_bias, report, input: None })
 }
 
 /// The bias as the model is to have it: integers go to `constants`; gives what is added to each channel, and a float bias.

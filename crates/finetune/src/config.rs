@@ -79,6 +79,8 @@ pub struct FinetuneConfig {
     pub finetune_regularization: f64,
     /// Passes over the inputs of a layer, at most.
     pub finetune_sweeps: u64,
+    /// Whether the scale of what a layer reads is chosen anew, too.
+    pub finetune_input_scales: bool,
     /// The order of a pass.
     pub finetune_order: SweepOrder,
     /// Tune each layer on what the float model gives to it, quantized, and not on what the layers before it give.
@@ -138,6 +140,7 @@ impl Default for FinetuneConfig {
             fixed_seed: None,
             finetune_regularization: search.lambda,
             finetune_sweeps: search.sweeps as u64,
+            finetune_input_scales: true,
             finetune_order: SweepOrder::default(),
             finetune_float_inputs: false,
             finetune_layers: Vec::new(),
@@ -180,6 +183,11 @@ impl FinetuneConfig {
     fn sampled(&self, default: &Sampling) -> Sampling {
         let positions = self.finetune_positions.map_or(default.positions, size);
         Sampling { positions, seed: self.fixed_seed.unwrap_or(default.seed), ..default.clone() }
+    }
+
+    /// Whether the scales of what layers read are chosen, too: not where layers do not wait for each other.
+    pub(crate) fn chooses_inputs(&self) -> bool {
+        self.finetune_input_scales && self.solves() && !self.finetune_float_inputs && !self.parallel
     }
 
     /// Whether least squares chooses integers, be it that others begin there.

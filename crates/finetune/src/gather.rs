@@ -6,11 +6,19 @@ use crate::FinetuneConfig;
 use crate::adapt::{Twin, adapt};
 use crate::adaptive::{self, AdaOptions, OutputGrid, Refused};
 use crate::frontier::{Layer, Pair};
+use crate::input::Input;
 use crate::layer::{Activation, Op};
-use crate::least_squares;
+use crate::least_squares::{self, Residual};
 use crate::limits::Limits;
 use crate::round::{Found, least_squares};
-use crate::tuned::LayerReport;
+use crate::tuned::{LayerReport, Outcome};
+
+/// How often the pull towards the float weights is made stronger.
+const PULLS: usize = 4;
+/// Only where at least this share of the error comes from rounding and cutting what is read, another scale of it is tried.
+const ROUNDED: f64 = 0.2;
+/// With more inputs of an output, the scale of what a layer reads is not tried: it would take longer than all the rest.
+const TRIED: usize = 1200;
 
 /// What the methods of a run need to know.
 pub(crate) struct Methods<'a> {
@@ -30,6 +38,10 @@ pub(crate) struct Gatherer<'a> {
     bias: Option<Vec<f32>>,
     /// The quantization of the layer's output, where it is part of what is trained.
     output: Option<OutputGrid>,
+    /// How what it reads is quantized, where that is chosen here.
+    input: Option<Input<'a>>,
+    graph: &'a Graph,
+    limits: &'a Limits,
     begun: Option<Result<Begun, String>>,
 }
 
@@ -57,7 +69,8 @@ impl<'a> Gatherer<'a> {
         methods: &'a Methods<'a>,
         layer: &'a Layer,
         float: &Model,
-        graph: &Graph,
+        graph: &'a Graph,
+        limits: &'a Limits,
     ) -> Result<Self, String> {
         let weights = float.graph.constant(&layer.float_weight).ok_or("its float weights are no constant")?;
         let values = weights.to_f32().ok_or("its float weights are no floats")?;
@@ -65,17 +78,33 @@ impl<'a> Gatherer<'a> {
         let params = layer.output_params(graph).filter(|_| methods.config.output_qdq);
         let output = params.and_then(|p| OutputGrid::new(p.scale, p.zero_point, p.ty.full_range()));
         let dims = weights.dims().to_vec();
-        Ok(Self { methods, layer, weights: values, dims, bias, output, begun: None })
+        let input = layer.reading.as_ref().and_then(|reading| Input::of(reading, limits));
+        Ok(Self { methods, layer, weights: values, dims, bias, output, input, graph, limits, begun: None })
     }
 
-    /// Adds samples, in ascending order.
+    /// Adds samples, in ascending order. The first ones choose the scale of what the layer reads.
     pub(crate) fn add(&mut self, pairs: Vec<Pair>) {
+        if self.begun.is_none()
+            && let Some(mut input) = self.input
+        {
+            let mut choose = || -> Result<(), String> {
+                if self.rounded(&input, &pairs)? < ROUNDED {
+                    return Ok(());
+                }
+                input.choose(self.limits, &pairs, |input, read| self.trial(input, &pairs, read))
+            };
+            if let Err(reason) = choose() {
+                tracing::debug!("what {} reads keeps its scale: {reason}", self.layer.node);
+            }
+            self.input = Some(input);
+        }
         for pair in pairs {
             if self.begun.is_none() {
                 self.begun = Some(self.begin(pair.x.shape(), pair.y.shape()));
             }
             let Some(Ok(begun)) = &mut self.begun else { return };
-            let (Some(x), Some(y)) = (pair.x.as_f32(), pair.y.as_f32()) else {
+            let read = self.input.as_ref().and_then(|input| input.quantized(&pair.x));
+            let (Some(x), Some(y)) = (read.as_deref().or(pair.x.as_f32()), pair.y.as_f32()) else {
                 self.begun = Some(Err("its input or output is not float32".into()));
                 return;
             };
@@ -91,13 +120,8 @@ impl<'a> Gatherer<'a> {
     fn begin(&self, x_dims: &[usize], y_dims: &[usize]) -> Result<Begun, String> {
         let Self { methods, layer, .. } = self;
         let op = layer.op(x_dims)?;
-        let at = layer.index as u64;
-        let (config, samples) = (methods.config, methods.samples);
-        let moments = config.solves().then(|| {
-            let sampling = config.sampling();
-            least_squares::Collector::new(&op, x_dims, &self.dims, &self.weights, at, samples, &sampling)
-                .map_err(|e| e.to_string())
-        });
+        let config = methods.config;
+        let moments = config.solves().then(|| self.moments(&op, x_dims));
         let mut note = None;
         let positions = methods.training.is_some().then(|| {
             let (collector, left_out) = self.positions(&op, x_dims, y_dims)?;
@@ -105,6 +129,54 @@ impl<'a> Gatherer<'a> {
             Ok(collector)
         });
         Ok(Begun { op, moments, positions, note })
+    }
+
+    fn moments(&self, op: &Op, x_dims: &[usize]) -> Result<least_squares::Collector, String> {
+        let (at, samples) = (self.layer.index as u64, self.methods.samples);
+        let sampling = self.methods.config.sampling();
+        least_squares::Collector::new(op, x_dims, &self.dims, &self.weights, at, samples, &sampling)
+            .map_err(|e| e.to_string())
+    }
+
+    /// How much of the error of some samples, with the float weights, comes from how the input is quantized.
+    fn rounded(&self, input: &Input<'_>, pairs: &[Pair]) -> Result<f64, String> {
+        let x_dims = pairs.first().ok_or("there are no samples")?.x.shape();
+        let op = self.layer.op(x_dims)?;
+        let (at, samples) = (self.layer.index as u64, self.methods.samples);
+        let sampling = self.methods.config.sampling();
+        let error = |quantized: bool| {
+            let mut residual = Residual::new(&op, x_dims, &self.dims, &self.weights, at, samples, &sampling)?;
+            for pair in pairs {
+                let read = if quantized { input.quantized(&pair.x) } else { None };
+                if let (Some(x), Some(y)) = (read.as_deref().or(pair.x.as_f32()), pair.y.as_f32()) {
+                    residual.add(pair.sample, x, y)?;
+                }
+            }
+            residual.finish()
+        };
+        let error = |quantized| error(quantized).map_err(|e: least_squares::Untunable| e.to_string());
+        let share = 1.0 - error(false)? / error(true)?.max(f64::MIN_POSITIVE);
+        tracing::debug!("{}: {share:.3} of the error comes from rounding what it reads", self.layer.node);
+        Ok(share)
+    }
+
+    /// The error on held-out positions of some samples that least squares leaves if this is what they read.
+    fn trial(&self, input: &Input<'_>, pairs: &[Pair], read: Vec<Option<Vec<f32>>>) -> Result<f64, String> {
+        let x_dims = pairs.first().ok_or("there are no samples")?.x.shape();
+        let op = self.layer.op(x_dims)?;
+        let mut collector = self.moments(&op, x_dims)?;
+        if collector.geometry().inputs > TRIED {
+            return Err("it has many inputs".into());
+        }
+        for (pair, x) in pairs.iter().zip(read) {
+            let (Some(x), Some(y)) = (x, pair.y.as_f32()) else { continue };
+            collector.add(pair.sample, &x, y);
+        }
+        let problem = collector.finish().map_err(|e| e.to_string())?;
+        let limits = input.limits(self.limits);
+        let search = self.methods.config.search();
+        let found = least_squares(self.layer, &op, self.graph, &problem, &limits, &search, 0)?;
+        Ok(found.report.after.map_or(f64::INFINITY, |share| share.held_out))
     }
 
     /// A collector for training, and what is left out of it.
@@ -140,13 +212,27 @@ impl<'a> Gatherer<'a> {
         }
     }
 
-    /// Chooses the layer's integers; `graph` has those of now.
-    pub(crate) fn finish(self, graph: &Graph, limits: &Limits) -> Found {
-        let layer = self.layer;
+    /// Chooses the layer's integers.
+    pub(crate) fn finish(self) -> Found {
+        let (graph, input) = (self.graph, self.input);
+        let mut found = self.chosen();
+        // A scale that was chosen for other integers says nothing about those of now.
+        if let Some(input) = input.filter(|_| found.report.outcome == Outcome::Tuned) {
+            found.input = input.constant(graph);
+            found.report.input_moved = input.moved;
+        }
+        found
+    }
+
+    fn chosen(self) -> Found {
+        let (layer, graph) = (self.layer, self.graph);
+        let limits =
+            &self.input.as_ref().map_or_else(|| self.limits.clone(), |input| input.limits(self.limits));
         let skipped = |reason: String| Found {
             constants: Vec::new(),
             float_bias: None,
             report: LayerReport::skipped(&layer.node, &layer.op_type, reason),
+            input: None,
         };
         let begun = match self.begun {
             None => return skipped("there are no samples".into()),
@@ -156,7 +242,7 @@ impl<'a> Gatherer<'a> {
         let Begun { op, moments, positions, note } = begun;
         let solved = moments.map(|collector| {
             let problem = collector?.finish().map_err(|e| e.to_string())?;
-            least_squares(layer, &op, graph, &problem, limits, &self.methods.config.search())
+            least_squares(layer, &op, graph, &problem, limits, &self.methods.config.search(), PULLS)
         });
         let (Some(positions), Some(options)) = (positions, &self.methods.training) else {
             return match solved {

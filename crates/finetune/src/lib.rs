@@ -14,6 +14,7 @@ mod config;
 mod constants;
 pub mod frontier;
 mod gather;
+mod input;
 pub mod layer;
 pub mod least_squares;
 mod limits;

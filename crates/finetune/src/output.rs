@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shiftwise_artifact::{Artifact, Writer};
 use shiftwise_graph::{Builder, Model, Tensor};
-use shiftwise_quant::TENSORS_FILE;
+use shiftwise_quant::{TENSORS_FILE, TensorRecord};
 use shiftwise_stage::report::count;
 use shiftwise_stage::{
     Context, ExternalData, Failure, MODEL_DATA_FILE, MODEL_FILE, Pending, Sidecar, save_model, save_model_as,
@@ -144,7 +144,8 @@ fn note(sidecar: &mut Sidecar, done: &[Done]) -> Result<(), Failure> {
     let changed = done.iter().flat_map(|d| d.record.params.iter().map(|params| (params, &d.record.report)));
     for ((name, params), report) in changed {
         let records = sidecar.records();
-        let Some(index) = records.iter().position(|r| r.quantized.as_deref() == Some(name)) else { continue };
+        let ours = |r: &TensorRecord| r.quantized.as_ref().unwrap_or(&r.scale_name) == name;
+        let Some(index) = records.iter().position(ours) else { continue };
         let mut record = records[index].clone();
         record.set_params(*params);
         record.method =

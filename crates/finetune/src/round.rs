@@ -14,11 +14,10 @@ use crate::tuned::{Constant, LayerReport, Outcome, Share};
 
 /// With more weights of an output than this share of the positions, the pull towards the float weights grows with them.
 const CROWDED: f64 = 1.0 / 16.0;
+/// How far the position of weights may move.
+const FARTHEST: i32 = 6;
 /// The pull of a layer with as many weights of an output as positions.
 const PULL: f64 = 0.1;
-/// How often the pull is made ten times as strong, in search of a lower error on held-out positions.
-const STRONGER: usize = 4;
-
 /// What is found for a layer.
 pub(crate) struct Found {
     /// Weights and bias; empty where the layer stays as it is.
@@ -26,6 +25,8 @@ pub(crate) struct Found {
     /// A float bias, by its name.
     pub(crate) float_bias: Option<(String, Tensor)>,
     pub(crate) report: LayerReport,
+    /// The new scale of what the layer reads: its name, the constant and what it means.
+    pub(crate) input: Option<(String, Tensor, QParams)>,
 }
 
 impl Found {
@@ -37,7 +38,14 @@ impl Found {
             all.extend(scale.iter().map(|scale| (name.clone(), scale.clone())));
         }
         all.extend(self.float_bias.clone());
+        all.extend(self.input.iter().map(|(name, scale, _)| (name.clone(), scale.clone())));
         all
+    }
+
+    /// What the new integers mean: by the names of integers, and for what is read by the name of the scale.
+    pub(crate) fn params(&self) -> Vec<(String, QParams)> {
+        let constants = self.constants.iter().map(|c| (c.integers.clone(), c.params));
+        constants.chain(self.input.iter().map(|(name, _, params)| (name.clone(), *params))).collect()
     }
 
     /// The layer as it was, for a reason.
@@ -49,13 +57,15 @@ impl Found {
             after: self.report.before,
             changed: 0,
             moved: None,
+            input_moved: None,
             ..self.report
         };
-        Self { constants: Vec::new(), float_bias: None, report }
+        Self { constants: Vec::new(), float_bias: None, report, input: None }
     }
 }
 
-/// Chooses the integers of a layer.
+/// Chooses the integers of a layer. The pull towards the float weights is made ten times as strong, up to `pulls` times, in search of a lower
+/// error on held-out positions.
 ///
 /// Fails, saying why, for a layer whose constants are not of a form that can be chosen.
 pub(crate) fn least_squares(
@@ -65,6 +75,7 @@ pub(crate) fn least_squares(
     problem: &Problem,
     limits: &Limits,
     search: &Search,
+    pulls: usize,
 ) -> Result<Found, String> {
     let channels = problem.geometry().channels();
     let present = Present::of(layer, op, graph, channels)?;
@@ -79,17 +90,32 @@ pub(crate) fn least_squares(
     }
     let range = (lo as i32, hi as i32);
     let free_bias = layer.bias.is_some() && beta != 0.0;
-    let candidates = candidates(layer, weight, bias.as_ref(), limits);
+    let at = |step: i32| candidate(layer, weight, bias.as_ref(), limits, step);
     let mut search = Search { free_bias, ..search.clone() };
     // Where samples are few for the number of weights, a stronger pull towards the float weights fits less of their noise.
     let crowding = problem.geometry().inputs as f64 / problem.counts()[0].max(1) as f64;
     if crowding > CROWDED {
         search.lambda = search.lambda.max(crowding * PULL);
     }
-    let mut tuned = problem.solve(start, &candidates, range, &search);
-    for _ in 0..STRONGER {
+    let near: Vec<Scales> = [-1, 0, 1].into_iter().filter_map(at).collect();
+    let mut tuned = problem.solve(start, &near, range, &search);
+    // On in the direction that helped.
+    for direction in [-1, 1] {
+        for step in 2..=FARTHEST {
+            let Some(next) = at(direction * step) else { break };
+            if at(direction * (step - 1)).as_ref() != Some(&tuned.scales) {
+                break;
+            }
+            let other = problem.solve(start, &[next], range, &search);
+            if other.after.held_out < tuned.after.held_out {
+                tuned = other;
+            }
+        }
+    }
+    let chosen = [tuned.scales.clone()];
+    for _ in 0..pulls {
         search.lambda *= 10.0;
-        let other = problem.solve(start, &candidates, range, &search);
+        let other = problem.solve(start, &chosen, range, &search);
         if other.after.held_out < tuned.after.held_out {
             tuned = other;
         } else if tuned.after.held_out < tuned.before.held_out {
@@ -132,7 +158,7 @@ pub(crate) fn least_squares(
         ..LayerReport::of(&layer.node, &layer.op_type, if better { Outcome::Tuned } else { Outcome::Kept })
     };
     if !better {
-        return Ok(Found { constants: Vec::new(), float_bias: None, report });
+        return Ok(Found { constants: Vec::new(), float_bias: None, report, input: None });
     }
     let scale = if let Scales::Single(scale) = tuned.scales { scale } else { weight.scales.of(0) };
     let tensor = integers(weight.ty, &weight.dims, &tuned.q)?;
@@ -142,29 +168,31 @@ pub(crate) fn least_squares(
         scale: (layer.weight.scale.clone(), moved.map(|_| scale_like(graph, &layer.weight.scale, scale))),
         tensor,
     });
-    Ok(Found { constants, float_bias, report })
+    Ok(Found { constants, float_bias, report, input: None })
 }
 
-/// The scales to try: that of the model, and where the limits allow it half and twice of it.
-fn candidates(layer: &Layer, weight: &Stored, bias: Option<&Stored>, limits: &Limits) -> Vec<Scales> {
-    let mut scales = vec![weight.scales.clone()];
-    // The scale of a 32-bit bias is the product of those of input and weights, and stays with them.
-    let bound = bias.is_some_and(|b| b.ty == QuantType::Int32);
-    if let Some(position) = limits.position(&layer.weight.scale).filter(|_| !bound) {
-        for step in [-1, 1] {
-            let moved = Position::new(position.get() + step);
-            let weights = (layer.weight.scale.as_str(), moved);
-            let bias = match &layer.bias {
-                Some(Bias::Quantized(bias)) => limits.position(&bias.scale).map(|p| (bias.scale.as_str(), p)),
-                _ => None,
-            };
-            let with_bias = |(name, at)| around(at).any(|at| limits.allow(&[weights, (name, at)]));
-            if limits.allow(&[weights]) || bias.is_some_and(with_bias) {
-                scales.push(Scales::Single(moved.scale()));
-            }
-        }
+/// The scale so many positions finer, where the limits allow it, with the bias where it can go along; with step 0 that of the model.
+fn candidate(
+    layer: &Layer,
+    weight: &Stored,
+    bias: Option<&Stored>,
+    limits: &Limits,
+    step: i32,
+) -> Option<Scales> {
+    if step == 0 {
+        return Some(weight.scales.clone());
     }
-    scales
+    // The scale of a 32-bit bias is the product of those of input and weights, and stays with them.
+    let position = limits.position(&layer.weight.scale);
+    let position = position.filter(|_| bias.is_none_or(|b| b.ty != QuantType::Int32))?;
+    let moved = Position::new(position.get() + step);
+    let weights = (layer.weight.scale.as_str(), moved);
+    let bias = match &layer.bias {
+        Some(Bias::Quantized(bias)) => limits.position(&bias.scale).map(|p| (bias.scale.as_str(), p)),
+        _ => None,
+    };
+    let with_bias = |(name, at)| around(at).any(|at| limits.allow(&[weights, (name, at)]));
+    (limits.allow(&[weights]) || bias.is_some_and(with_bias)).then(|| Scales::Single(moved.scale()))
 }
 
 fn moved(old: &Scales, new: &Scales) -> Option<(Position, Position)> {

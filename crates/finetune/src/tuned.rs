@@ -73,6 +73,9 @@ pub struct LayerReport {
     /// Position of the weights before and after, where their scale is a power of two and has moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<(Position, Position)>,
+    /// Position of the input before and after, where it has moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_moved: Option<(Position, Position)>,
 }
 
 impl Share {
@@ -105,6 +108,7 @@ impl LayerReport {
             changed: 0,
             weights: 0,
             moved: None,
+            input_moved: None,
         }
     }
 
@@ -115,12 +119,14 @@ impl LayerReport {
             (Some(before), Some(after)) => {
                 let moved =
                     self.moved.map(|(old, new)| format!(", position {old} → {new}")).unwrap_or_default();
+                let input =
+                    self.input_moved.map(|(old, new)| format!(", input {old} → {new}")).unwrap_or_default();
                 let changed = 100.0 * self.changed as f64 / self.weights.max(1) as f64;
                 let kept = if self.outcome == Outcome::Kept { ", kept as it was" } else { "" };
                 let steps = self.iterations.map(|n| format!(", {n} steps")).unwrap_or_default();
                 let reason = self.reason.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
                 format!(
-                    "SQNR {} → {} dB, held out {} → {} dB, {changed:.0} % of weights{moved}{kept}{steps}{reason}, {seconds:.2} s",
+                    "SQNR {} → {} dB, held out {} → {} dB, {changed:.0} % of weights{moved}{input}{kept}{steps}{reason}, {seconds:.2} s",
                     decibels(before.fitted),
                     decibels(after.fitted),
                     decibels(before.held_out),

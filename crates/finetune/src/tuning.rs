@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use shiftwise_dataset::Dataset;
-use shiftwise_graph::Model;
+use shiftwise_graph::{Graph, Model};
 use shiftwise_stage::report::count;
 use shiftwise_stage::{ChosenEngine, Context, Failure, LoadedModel, Progress};
 
 use crate::FinetuneConfig;
 use crate::adaptive::AdaOptions;
 use crate::checkpoint::{Checkpoint, Done, Record};
-use crate::frontier::{BoxError, Frontier, FrontierError, Layer, Options, Pair};
+use crate::frontier::{BoxError, Frontier, FrontierError, Layer, Options, Pair, Reading};
 use crate::gather::{Gatherer, Methods};
 use crate::limits::Limits;
 use crate::round::Found;
@@ -35,7 +35,7 @@ impl Tuning<'_> {
         &self,
         loaded: &LoadedModel,
         float: &Model,
-        layers: Vec<Layer>,
+        mut layers: Vec<Layer>,
     ) -> Result<(Model, Vec<Done>), Failure> {
         let total = layers.len() as u64;
         let progress = self.context.progress("finetuning", total, "layers");
@@ -54,6 +54,12 @@ impl Tuning<'_> {
         let engine = self.chosen.engine.as_ref();
         let methods = Methods { config: self.config, training: self.training.clone(), samples };
         let mut limits = Limits::of(&model);
+        // Where layers do not wait for each other, or scales are to stay, what they read is given.
+        let open = self.config.chooses_inputs();
+        for layer in &mut layers {
+            let own = |reading: &Reading| open && limits.position(&reading.scale).is_some();
+            layer.reading = layer.reading.take().filter(own);
+        }
         let whole = self.config.selective_update.then(|| {
             let output = self.config.output_index;
             Whole::new(engine, float, samples, &load, &stops, output)
@@ -81,7 +87,7 @@ impl Tuning<'_> {
         }
         for i in done.len()..frontier.layers().len() {
             let started = Instant::now();
-            let mut found = choose(&mut frontier, i, float, &limits, &methods)?;
+            let mut found = choose(&mut frontier, i, float, &current.graph, &limits, &methods)?;
             if let (Some(whole), Some(least)) = (&whole, &mut least)
                 && found.report.outcome == Outcome::Tuned
             {
@@ -98,7 +104,7 @@ impl Tuning<'_> {
                 }
             }
             let constants = found.replaced();
-            let params = found.constants.iter().map(|c| (c.integers.clone(), c.params)).collect();
+            let params = found.params();
             let record = Record { report: found.report, params, seconds: started.elapsed().as_secs_f64() };
             let layer = Done { constants, record };
             keep(i, &layer, &mut frontier, &mut current).map_err(|e| failure(&e))?;
@@ -130,15 +136,16 @@ fn choose(
     frontier: &mut Frontier<'_>,
     i: usize,
     float: &Model,
+    graph: &Graph,
     limits: &Limits,
     methods: &Methods<'_>,
 ) -> Result<Found, Failure> {
     let layer = frontier.layers()[i].clone();
-    let mut gatherer = match Gatherer::new(methods, &layer, float, &frontier.model().graph) {
+    let mut gatherer = match Gatherer::new(methods, &layer, float, graph, limits) {
         Ok(gatherer) => gatherer,
         Err(reason) => {
             let report = LayerReport::skipped(&layer.node, &layer.op_type, reason);
-            return Ok(Found { constants: Vec::new(), float_bias: None, report });
+            return Ok(Found { constants: Vec::new(), float_bias: None, report, input: None });
         }
     };
     let visit = |pairs: Vec<Pair>| -> Result<(), FrontierError> {
@@ -146,7 +153,7 @@ fn choose(
         Ok(())
     };
     frontier.layer(i, methods.mixes_inputs(), visit).map_err(|e| failure(&e))?;
-    Ok(gatherer.finish(&frontier.model().graph, limits))
+    Ok(gatherer.finish())
 }
 
 /// Follows the positions that a layer moved.

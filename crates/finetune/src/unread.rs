@@ -30,7 +30,7 @@ pub(crate) fn check(context: &Context, flags: &Flags, config: &FinetuneConfig) -
 }
 
 /// Options that not every method reads: whether this one does, and what it takes.
-fn rows(config: &FinetuneConfig) -> [(&'static str, bool, &'static str); 18] {
+fn rows(config: &FinetuneConfig) -> [(&'static str, bool, &'static str); 19] {
     const TRAINING: &str = "algorithm = \"adaround\" or \"adaquant\"";
     const SOLVING: &str = "algorithm = \"least_squares\", or finetune_begin = \"least_squares\"";
     const ADAROUND: &str = "algorithm = \"adaround\"";
@@ -61,6 +61,11 @@ fn rows(config: &FinetuneConfig) -> [(&'static str, bool, &'static str); 18] {
         ("finetune_regularization", solves, SOLVING),
         ("finetune_sweeps", solves, SOLVING),
         ("finetune_order", solves, SOLVING),
+        (
+            "finetune_input_scales",
+            config.chooses_inputs(),
+            "least squares on one machine: neither finetune_float_inputs nor parallel",
+        ),
         ("parallel", !config.finetune_float_inputs, "finetune_float_inputs = false, and no --layers"),
         ("output_index", config.selective_update, "selective_update = true"),
     ]

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use shiftwise_graph::{Graph, Model, Node, Tensor};
-use shiftwise_quant::Direction;
+use shiftwise_quant::{Direction, QuantType};
 
 use super::behind::Behind;
-use super::found::{Bias, Layer, QuantizedConstant};
+use super::found::{Bias, Layer, QuantizedConstant, Reading};
 use super::op::LayerOp;
 
 /// A node that is of an operator that can be tuned, but cannot.
@@ -25,7 +25,14 @@ pub fn find_layers(quantized: &Model, float: &Model) -> (Vec<Layer>, Vec<Skipped
     for (_, node) in quantized.graph.nodes() {
         if LayerOp::is_known(node) {
             match layer(quantized, float, node, &counterparts) {
-                Ok(layer) => layers.push(Layer { index: layers.len(), ..layer }),
+                Ok(mut layer) => {
+                    layer.index = layers.len();
+                    // Whoever comes first chooses.
+                    if layers.iter().any(|l: &Layer| l.input_integers == layer.input_integers) {
+                        layer.reading = None;
+                    }
+                    layers.push(layer);
+                }
                 Err(reason) => skipped.push(Skipped { node: label(node), reason }),
             }
         }
@@ -148,6 +155,7 @@ fn layer<'g>(
         op_type: node.op_type.clone(),
         input: input.into(),
         input_integers,
+        reading: reading(graph, input),
         output: output.into(),
         end: last.into(),
         weight,
@@ -159,6 +167,35 @@ fn layer<'g>(
         is_output_quantized,
         op,
         behind,
+    })
+}
+
+/// How an input is quantized, where its scale can be chosen with nothing but layers in mind.
+fn reading(graph: &Graph, input: &str) -> Option<Reading> {
+    let dequantizer = graph.producer(input).map(|(_, n)| n)?;
+    let integers = dequantizer.input(0)?;
+    let (_, quantizer) =
+        graph.producer(integers).filter(|(_, n)| Direction::of(n) == Some(Direction::Quantize))?;
+    let scale = quantizer.input(1).filter(|scale| dequantizer.input(1) == Some(scale))?;
+    let zero_point = quantizer.input(2).filter(|zero| dequantizer.input(2) == Some(zero))?;
+    graph.constant(scale)?.scalar_f32()?;
+    let zero = graph.constant(zero_point)?;
+    let ty = QuantType::from_data_type(zero.dtype()).filter(|ty| *ty != QuantType::Int32)?;
+    let tensor = quantizer.input(0).filter(|name| !is_constant(graph, name))?;
+    let only_layers = |made: &str| {
+        !graph.is_output(made)
+            && graph.consumers(made).all(|(_, n)| LayerOp::is_known(n) && n.input(0) == Some(made))
+    };
+    let only_dequantized = !graph.is_output(integers)
+        && graph.consumers(integers).all(|(_, n)| {
+            Direction::of(n) == Some(Direction::Dequantize) && n.output(0).is_some_and(only_layers)
+        });
+    only_dequantized.then(|| Reading {
+        tensor: tensor.into(),
+        integers: integers.into(),
+        scale: scale.into(),
+        ty,
+        zero_point: zero.scalar_i64().unwrap_or(0),
     })
 }
 

@@ -30,6 +30,21 @@ pub enum Bias {
     Float(String),
 }
 
+/// Where a layer's input is quantized by one scale, which nothing but its own Q/DQ reads, and all who read the result are layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The input before it is quantized.
+    pub tensor: String,
+    /// The integers.
+    pub integers: String,
+    /// The scale.
+    pub scale: String,
+    /// The type of the integers.
+    pub ty: QuantType,
+    /// The integer that stands for zero.
+    pub zero_point: i64,
+}
+
 /// A node of a quantized model whose constants can be tuned, and its counterpart in the float model.
 #[derive(Clone, Debug)]
 pub struct Layer {
@@ -43,6 +58,8 @@ pub struct Layer {
     pub input: String,
     /// The integers behind [`Layer::input`]; `None` where the input is not quantized.
     pub input_integers: Option<String>,
+    /// How its input is quantized, if this is the first layer that reads it and its scale may be chosen anew.
+    pub reading: Option<Reading>,
     /// What it makes in the quantized model.
     pub output: String,
     /// The same behind its activation, or `output` where it has none.
@@ -112,6 +129,11 @@ impl Layer {
         model.graph.apply("finetune", patch).map_err(FrontierError::Graph)
     }
 
+    /// The tensor of the quantized model that a walk hands over: the input, before it is quantized where that is still to be chosen.
+    pub fn shown(&self) -> &str {
+        self.reading.as_ref().map_or(&self.input, |reading| &reading.tensor)
+    }
+
     /// Adds to `patch` that a constant of this layer alone becomes `tensor`.
     fn replace(&self, graph: &Graph, name: &str, tensor: Tensor, patch: &mut Patch) -> Result<(), String> {
         let old = graph.constant(name).ok_or("the model has no such constant")?;
@@ -145,10 +167,14 @@ impl Layer {
         Ok(())
     }
 
-    /// The node and the DequantizeLinear nodes of its constants.
+    /// The node, the DequantizeLinear nodes of its constants, and the Q/DQ of its input if that is its to choose.
     fn readers(&self, graph: &Graph) -> Vec<NodeId> {
         let Some((id, node)) = graph.producer(&self.output) else { return Vec::new() };
         let dequantizers = node.inputs.iter().skip(1).filter_map(|name| Some(graph.producer(name)?.0));
-        dequantizers.chain([id]).collect()
+        let of_input = self.reading.iter().flat_map(|reading| {
+            let quantizer = graph.producer(&reading.integers).map(|(id, _)| id);
+            quantizer.into_iter().chain(graph.consumers(&reading.integers).map(|(id, _)| id))
+        });
+        dequantizers.chain(of_input).chain([id]).collect()
     }
 }

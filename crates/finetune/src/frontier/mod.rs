@@ -30,7 +30,7 @@ use shiftwise_graph::{Model, Tensor, Value};
 
 pub use discover::{Skipped, find_layers};
 pub use error::{BoxError, FrontierError, Which};
-pub use found::{Bias, Layer, QuantizedConstant};
+pub use found::{Bias, Layer, QuantizedConstant, Reading};
 pub use op::LayerOp;
 pub use scratch::{Scratch, ScratchError, Stored, Usage};
 
@@ -63,7 +63,8 @@ impl Options {
 pub struct Pair {
     /// The sample.
     pub sample: usize,
-    /// The layer's input in the quantized model, dequantized; with [`Options::float_inputs`] that of the float model on the same grid.
+    /// The layer's input in the quantized model: before it is quantized where the layer has a [`Layer::reading`], else dequantized; with
+    /// [`Options::float_inputs`] that of the float model on the same grid.
     pub x: Value,
     /// The float model's output of the layer, before its activation.
     pub y: Value,
@@ -131,7 +132,7 @@ impl<'a> Frontier<'a> {
             layers.iter().map(|l| vec![l.float_output.as_str(), l.float_input.as_str()]).collect();
         let float = Side::new(Which::Float, float.clone(), &shown);
         let mut float_inputs = Vec::new();
-        let mut shown: Vec<Vec<&str>> = layers.iter().map(|l| vec![l.input.as_str()]).collect();
+        let mut shown: Vec<Vec<&str>> = layers.iter().map(|l| vec![l.shown()]).collect();
         if options.float_inputs {
             shown.iter_mut().for_each(Vec::clear);
             for layer in &layers {
@@ -215,7 +216,7 @@ impl<'a> Frontier<'a> {
         let shown = if want_x_float || alone.is_some() { &shown[..] } else { &shown[..1] };
         let float = self.float.prepare(layer, shown, self.engine)?;
         let reads = match alone {
-            None => Reads::Quantized(self.quantized.prepare(layer, &[at.input.as_str()], self.engine)?),
+            None => Reads::Quantized(self.quantized.prepare(layer, &[at.shown()], self.engine)?),
             Some(input) => Reads::Float(input.clone()),
         };
         let (mut waits_float, mut waits_quantized) = (Vec::new(), Vec::new());
@@ -293,6 +294,14 @@ impl<'a> Frontier<'a> {
             .maker(&at.output)
             .is_none_or(|place| self.quantized.schedule.has_run(place))
         {
+            return Err(FrontierError::Passed { layer });
+        }
+        let passed = |reading: &Reading| {
+            let quantizer = self.quantized.schedule.maker(&reading.integers);
+            quantizer.is_some_and(|place| self.quantized.schedule.has_run(place))
+                && constants.iter().any(|(name, _)| *name == reading.scale)
+        };
+        if at.reading.as_ref().is_some_and(passed) {
             return Err(FrontierError::Passed { layer });
         }
         at.give(&mut self.quantized.model, constants)

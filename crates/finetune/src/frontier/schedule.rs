@@ -56,6 +56,7 @@ struct Planned {
     id: NodeId,
     kind: Kind,
     shrinking: bool,
+    quantizes: bool,
     /// What it reads, looking through repeated nodes: graph inputs and results of nodes that run.
     reads: Vec<String>,
     outputs: Vec<String>,
@@ -105,7 +106,7 @@ impl Schedule {
             let quantizes = Direction::of(node) == Some(Direction::Quantize);
             let known = node.domain.is_empty() && SHRINKING.contains(&node.op_type.as_str());
             let shrinking = (quantizes || known) && reads.len() == 1;
-            schedule.nodes.push(Planned { id, kind, shrinking, reads, outputs });
+            schedule.nodes.push(Planned { id, kind, shrinking, quantizes, reads, outputs });
         }
         schedule.done = vec![false; schedule.nodes.len()];
         schedule.targets = shown.iter().map(|names| schedule.behind(names.iter().copied())).collect();
@@ -144,7 +145,10 @@ impl Schedule {
         }
         for (place, node) in self.nodes.iter().enumerate() {
             let [read] = node.reads.as_slice() else { continue };
+            // What a layer is shown before it is quantized may get another scale.
+            let open = node.quantizes && self.targets[layer].contains(read);
             let follows = node.shrinking
+                && !open
                 && wanted[place]
                 && !done[place]
                 && self.makers.get(read).is_some_and(|maker| done[*maker])

@@ -20,8 +20,8 @@ pub struct Collector {
 }
 
 /// Moments, and the positions that are still to be added to them.
-struct Rows {
-    moments: Moments,
+pub(super) struct Rows {
+    pub(super) moments: Moments,
     x: Vec<f32>,
     y: Vec<f32>,
     filled: usize,
@@ -58,7 +58,7 @@ impl Collector {
         let positions = Positions::new(patches.positions(), samples, layer, sampling)?;
         let weights = geometry.to_rows(weights);
         let minus_weights = weights.iter().map(|w| -w).collect();
-        let (fit, held_out) = (Rows::new(geometry), Rows::new(geometry));
+        let [fit, held_out] = [(); 2].map(|()| Rows::new(geometry, Moments::new(geometry)));
         Ok(Self { patches, positions, weights, minus_weights, fit, held_out, failure: None })
     }
 
@@ -78,13 +78,7 @@ impl Collector {
     }
 
     fn try_add(&mut self, sample: usize, x: &[f32], y: &[f32]) -> Result<(), Untunable> {
-        for (what, found, expected) in
-            [("the input", x.len(), self.patches.x_len()), ("the output", y.len(), self.patches.y_len())]
-        {
-            if found != expected {
-                return Err(Untunable::Length { what, sample, found, expected });
-            }
-        }
+        self.patches.check(sample, x, y)?;
         let picked = self.positions.of(sample);
         for (rows, positions) in [(&mut self.fit, &picked.fit), (&mut self.held_out, &picked.held_out)] {
             rows.add(&self.patches, sample, x, y, positions, &self.minus_weights)?;
@@ -113,9 +107,9 @@ impl Collector {
 }
 
 impl Rows {
-    fn new(geometry: Geometry) -> Self {
+    pub(super) fn new(geometry: Geometry, moments: Moments) -> Self {
         Self {
-            moments: Moments::new(geometry),
+            moments,
             x: vec![0.0; geometry.groups * geometry.inputs * STRIDE],
             y: vec![0.0; geometry.channels() * STRIDE],
             filled: 0,
@@ -123,7 +117,7 @@ impl Rows {
         }
     }
 
-    fn add(
+    pub(super) fn add(
         &mut self,
         patches: &Patches,
         sample: usize,
@@ -149,7 +143,7 @@ impl Rows {
         Ok(())
     }
 
-    fn flush(&mut self, minus_weights: &[f32]) -> Result<(), Untunable> {
+    pub(super) fn flush(&mut self, minus_weights: &[f32]) -> Result<(), Untunable> {
         let n = std::mem::take(&mut self.filled);
         let (first, last) = self.samples;
         let added = self.moments.add(&mut self.x, &mut self.y, n, minus_weights);

@@ -17,6 +17,7 @@ mod moments;
 mod patches;
 mod positions;
 mod problem;
+mod residual;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use geometry::Geometry;
 pub use patches::Patches;
 pub use positions::{Picked, Positions};
 pub use problem::{Errors, Problem, Start, Tuned};
+pub use residual::Residual;
 
 /// Which positions of a layer's output are looked at.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +42,7 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { positions: 20_000, seed: 0, max_bytes: 2 << 30 }
+        Self { positions: 60_000, seed: 0, max_bytes: 2 << 30 }
     }
 }
 

@@ -51,7 +51,18 @@ pub(super) struct Centred {
 pub(super) struct NonFinite;
 
 impl Moments {
+    /// All moments.
     pub(super) fn new(geometry: Geometry) -> Self {
+        let Geometry { groups, outputs, inputs, .. } = geometry;
+        Self {
+            a: vec![0.0; groups * inputs * inputs],
+            b: vec![0.0; groups * outputs * inputs],
+            ..Self::of_outputs(geometry)
+        }
+    }
+
+    /// Only those of the outputs.
+    pub(super) fn of_outputs(geometry: Geometry) -> Self {
         let Geometry { groups, outputs, inputs, .. } = geometry;
         let zeros = |n: usize| vec![0.0; n];
         Self {
@@ -63,8 +74,8 @@ impl Moments {
             square_d: zeros(groups * outputs),
             sum_y: zeros(groups * outputs),
             square_y: zeros(groups * outputs),
-            a: vec![0.0; groups * inputs * inputs],
-            b: vec![0.0; groups * outputs * inputs],
+            a: Vec::new(),
+            b: Vec::new(),
         }
     }
 
@@ -107,6 +118,9 @@ impl Moments {
             return Err(NonFinite);
         }
         self.count += n as u64;
+        if self.a.is_empty() {
+            return Ok(());
+        }
         if self.geometry.inputs <= NARROW && self.geometry.outputs <= 4 {
             self.add_narrow(x, y, n);
         } else {
@@ -173,6 +187,12 @@ impl Moments {
             let rows = b.len() / inputs;
             matmul_into(rows, n, inputs, left, right, b, inputs, 1.0, 1.0);
         });
+    }
+
+    /// The variance of `d`, summed over the output channels: what the best bias leaves.
+    pub(super) fn variance(&self) -> f64 {
+        let n = self.count.max(1) as f64;
+        self.square_d.iter().zip(&self.sum_d).map(|(q, s)| (q / n - (s / n).powi(2)).max(0.0)).sum()
     }
 
     /// The centred moments; `None` when there are none, or they exceed single precision.

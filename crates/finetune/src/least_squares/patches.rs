@@ -79,6 +79,18 @@ impl Patches {
         self.y_len
     }
 
+    /// Whether a sample is as large as it should be.
+    pub(super) fn check(&self, sample: usize, x: &[f32], y: &[f32]) -> Result<(), Untunable> {
+        for (what, found, expected) in
+            [("the input", x.len(), self.x_len), ("the output", y.len(), self.y_len)]
+        {
+            if found != expected {
+                return Err(Untunable::Length { what, sample, found, expected });
+            }
+        }
+        Ok(())
+    }
+
     /// Writes what the positions read: input `k` of group `g` at position `p` to
     /// `out[(g · inputs + k) · stride + at + p]`. The factor of a product is multiplied in.
     pub fn gather(&self, x: &[f32], positions: &[usize], out: &mut [f32], stride: usize, at: usize) {

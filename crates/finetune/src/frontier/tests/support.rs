@@ -157,7 +157,7 @@ pub(super) fn compare(engine: &dyn Engine, float: &Model, walked: &Walked, sampl
         |get: &dyn Fn(&Layer) -> Vec<String>| layers.iter().flat_map(get).collect::<BTreeSet<String>>();
     let of_float =
         whole(engine, float, &names(&|l| vec![l.float_input.clone(), l.float_output.clone()]), samples);
-    let of_quantized = whole(engine, &walked.model, &names(&|l| vec![l.input.clone()]), samples);
+    let of_quantized = whole(engine, &walked.model, &names(&|l| vec![l.shown().to_owned()]), samples);
     for (k, pairs) in &walked.pairs {
         let layer = &layers[*k];
         assert_eq!(
@@ -165,7 +165,7 @@ pub(super) fn compare(engine: &dyn Engine, float: &Model, walked: &Walked, sampl
             (0..samples.len()).collect::<Vec<_>>()
         );
         for (pair, (f, q)) in pairs.iter().zip(of_float.iter().zip(&of_quantized)) {
-            assert!(bits(&pair.x) == bits(&q[&layer.input]), "input of {}", layer.node);
+            assert!(bits(&pair.x) == bits(&q[layer.shown()]), "input of {}", layer.node);
             assert!(bits(&pair.y) == bits(&f[&layer.float_output]), "output of {}", layer.node);
             assert_eq!(bits(pair.x_float.as_ref().unwrap()), bits(&f[&layer.float_input]), "{}", layer.node);
             let op = layer.op(pair.x.shape());
