@@ -6,8 +6,8 @@ use shiftwise_graph::Model;
 use shiftwise_quant::npu::{Constraint, Positions, Target, constraints};
 use shiftwise_quant::{Position, QdqView, ScaleId};
 
-#[derive(Clone)]
 /// The limits of the NPU that hold in a model: a move must keep them.
+#[derive(Clone)]
 pub struct Limits {
     constraints: Vec<Constraint>,
     positions: Positions,
