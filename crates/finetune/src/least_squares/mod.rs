@@ -64,7 +64,7 @@ pub struct Search {
 
 impl Default for Search {
     fn default() -> Self {
-        Self { lambda: 1e-3, sweeps: 4, order: Order::Natural, block: 8, free_bias: true }
+        Self { lambda: 3e-2, sweeps: 4, order: Order::Natural, block: 8, free_bias: true }
     }
 }
 
