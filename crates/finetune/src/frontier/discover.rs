@@ -1,6 +1,6 @@
 //! The layers of a quantized model that can be tuned, and why others cannot.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use shiftwise_graph::{Graph, Model, Node, Tensor};
 use shiftwise_quant::{Direction, QuantType};
@@ -22,13 +22,16 @@ pub struct Skipped {
 pub fn find_layers(quantized: &Model, float: &Model) -> (Vec<Layer>, Vec<Skipped>) {
     let counterparts = Counterparts::of(&float.graph);
     let (mut layers, mut skipped) = (Vec::new(), Vec::new());
+    let mut read = HashSet::new();
     for (_, node) in quantized.graph.nodes() {
         if LayerOp::is_known(node) {
             match layer(quantized, float, node, &counterparts) {
                 Ok(mut layer) => {
                     layer.index = layers.len();
                     // Whoever comes first chooses.
-                    if layers.iter().any(|l: &Layer| l.input_integers == layer.input_integers) {
+                    if let Some(integers) = &layer.input_integers
+                        && !read.insert(integers.clone())
+                    {
                         layer.reading = None;
                     }
                     layers.push(layer);
