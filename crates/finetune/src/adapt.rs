@@ -74,7 +74,7 @@ pub(crate) fn adapt(
         ..LayerReport::of(&layer.node, &layer.op_type, Outcome::Kept)
     };
     if !better {
-        return Ok(Found { constants: Vec::new(), float_bias: None, report, input: None });
+        return Ok(Found::nothing(report));
     }
     report.outcome = Outcome::Tuned;
     report.after = Some(share(after));

@@ -1,5 +1,6 @@
 //! A layer's samples, on their way to the methods that choose its integers.
 
+use rayon::prelude::*;
 use shiftwise_graph::{Graph, Model, Value};
 
 use crate::FinetuneConfig;
@@ -98,13 +99,20 @@ impl<'a> Gatherer<'a> {
             }
             self.input = Some(input);
         }
+        let input = self.input;
+        let pairs: Vec<Pair> = match input {
+            None => pairs,
+            Some(input) => {
+                let read = |pair: Pair| Pair { x: input.quantized(&pair.x), ..pair };
+                pairs.into_par_iter().map(read).collect()
+            }
+        };
         for pair in pairs {
             if self.begun.is_none() {
                 self.begun = Some(self.begin(pair.x.shape(), pair.y.shape()));
             }
             let Some(Ok(begun)) = &mut self.begun else { return };
-            let read = self.input.as_ref().and_then(|input| input.quantized(&pair.x));
-            let (Some(x), Some(y)) = (read.as_deref().or(pair.x.as_f32()), pair.y.as_f32()) else {
+            let (Some(x), Some(y)) = (pair.x.as_f32(), pair.y.as_f32()) else {
                 self.begun = Some(Err("its input or output is not float32".into()));
                 return;
             };
@@ -147,8 +155,8 @@ impl<'a> Gatherer<'a> {
         let error = |quantized: bool| {
             let mut residual = Residual::new(&op, x_dims, &self.dims, &self.weights, at, samples, &sampling)?;
             for pair in pairs {
-                let read = if quantized { input.quantized(&pair.x) } else { None };
-                if let (Some(x), Some(y)) = (read.as_deref().or(pair.x.as_f32()), pair.y.as_f32()) {
+                let x = if quantized { &input.quantized(&pair.x) } else { &pair.x };
+                if let (Some(x), Some(y)) = (x.as_f32(), pair.y.as_f32()) {
                     residual.add(pair.sample, x, y)?;
                 }
             }
@@ -161,7 +169,7 @@ impl<'a> Gatherer<'a> {
     }
 
     /// The error on held-out positions of some samples that least squares leaves if this is what they read.
-    fn trial(&self, input: &Input<'_>, pairs: &[Pair], read: Vec<Option<Vec<f32>>>) -> Result<f64, String> {
+    fn trial(&self, input: &Input<'_>, pairs: &[Pair], read: &[Value]) -> Result<f64, String> {
         let x_dims = pairs.first().ok_or("there are no samples")?.x.shape();
         let op = self.layer.op(x_dims)?;
         let mut collector = self.moments(&op, x_dims)?;
@@ -169,8 +177,8 @@ impl<'a> Gatherer<'a> {
             return Err("it has many inputs".into());
         }
         for (pair, x) in pairs.iter().zip(read) {
-            let (Some(x), Some(y)) = (x, pair.y.as_f32()) else { continue };
-            collector.add(pair.sample, &x, y);
+            let (Some(x), Some(y)) = (x.as_f32(), pair.y.as_f32()) else { continue };
+            collector.add(pair.sample, x, y);
         }
         let problem = collector.finish().map_err(|e| e.to_string())?;
         let limits = input.limits(self.limits);
@@ -228,12 +236,8 @@ impl<'a> Gatherer<'a> {
         let (layer, graph) = (self.layer, self.graph);
         let limits =
             &self.input.as_ref().map_or_else(|| self.limits.clone(), |input| input.limits(self.limits));
-        let skipped = |reason: String| Found {
-            constants: Vec::new(),
-            float_bias: None,
-            report: LayerReport::skipped(&layer.node, &layer.op_type, reason),
-            input: None,
-        };
+        let skipped =
+            |reason: String| Found::nothing(LayerReport::skipped(&layer.node, &layer.op_type, reason));
         let begun = match self.begun {
             None => return skipped("there are no samples".into()),
             Some(Err(reason)) => return skipped(reason),

@@ -5,11 +5,11 @@
 
 use rayon::prelude::*;
 use shiftwise_graph::{Graph, Tensor, Value};
-use shiftwise_kernels::quantize::{Grid, fake_quantize};
+use shiftwise_kernels::quantize::Grid;
 use shiftwise_quant::{Position, QParams};
 
 use crate::constants::scale_like;
-use crate::frontier::{Pair, Reading};
+use crate::frontier::{Pair, Reading, on_grid};
 use crate::limits::Limits;
 
 /// How many positions coarser, and how many finer, are looked at.
@@ -42,7 +42,7 @@ impl<'a> Input<'a> {
         &mut self,
         limits: &Limits,
         samples: &[Pair],
-        trial: impl Fn(&Self, Vec<Option<Vec<f32>>>) -> Result<f64, String>,
+        trial: impl Fn(&Self, &[Value]) -> Result<f64, String>,
     ) -> Result<(), String> {
         let Some(present) = self.params.position() else { return Ok(()) };
         let at = |position: Position| {
@@ -50,8 +50,8 @@ impl<'a> Input<'a> {
             Self { params, moved: (position != present).then_some((present, position)), ..*self }
         };
         let error = |input: &Self| {
-            let read: Vec<_> = samples.par_iter().map(|pair| input.quantized(&pair.x)).collect();
-            trial(input, read)
+            let read: Vec<Value> = samples.par_iter().map(|pair| input.quantized(&pair.x)).collect();
+            trial(input, &read)
         };
         let (mut least, mut best) = (error(self)? * (1.0 - GAIN), *self);
         // Finer as long as that helps, or else coarser.
@@ -75,15 +75,12 @@ impl<'a> Input<'a> {
         Ok(())
     }
 
-    /// What the layer reads for these values; `None` if they are not float32.
-    pub(crate) fn quantized(&self, x: &Value) -> Option<Vec<f32>> {
-        let x = x.as_f32()?;
-        let mut out = vec![0.0; x.len()];
+    /// What the layer reads for these values; what is not float32 stays, and is refused later.
+    pub(crate) fn quantized(&self, x: &Value) -> Value {
         let QParams { ty, scale, zero_point } = self.params;
         let (lo, hi) = ty.full_range();
         let grid = Grid { scale, zero_point: zero_point as i32, qmin: lo as i32, qmax: hi as i32 };
-        fake_quantize(x, grid, &mut out);
-        Some(out)
+        on_grid(x, grid).unwrap_or_else(|| x.clone())
     }
 
     /// The limits with this position.
@@ -127,6 +124,7 @@ mod tests {
             scale: "s".into(),
             ty: QuantType::Int8,
             zero_point: 0,
+            readers: 1,
         };
         (reading, Limits::of(&model))
     }
@@ -136,7 +134,7 @@ mod tests {
         let (reading, limits) = case();
         let mut input = Input::of(&reading, &limits).unwrap();
         let tried = std::sync::Mutex::new(Vec::new());
-        let error = |input: &Input<'_>, _| {
+        let error = |input: &Input<'_>, _: &[Value]| {
             let at = input.params.position().unwrap().get();
             tried.lock().unwrap().push(at);
             Ok(1.0 + f64::from((at - least).pow(2)))
@@ -160,6 +158,6 @@ mod tests {
         let (reading, limits) = case();
         let input = Input::of(&reading, &limits).unwrap();
         let x = Value::f32(&[1, 4], vec![0.3, -0.06, 100.0, -100.0]);
-        assert_eq!(input.quantized(&x).unwrap(), [0.25, 0.0, 15.875, -16.0]);
+        assert_eq!(input.quantized(&x).as_f32(), Some(&[0.25, 0.0, 15.875, -16.0][..]));
     }
 }

@@ -18,6 +18,7 @@ const CROWDED: f64 = 1.0 / 16.0;
 const FARTHEST: i32 = 6;
 /// The pull of a layer with as many weights of an output as positions.
 const PULL: f64 = 0.1;
+
 /// What is found for a layer.
 pub(crate) struct Found {
     /// Weights and bias; empty where the layer stays as it is.
@@ -30,6 +31,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// The layer as it was.
+    pub(crate) fn nothing(report: LayerReport) -> Self {
+        Self { constants: Vec::new(), float_bias: None, report, input: None }
+    }
+
     /// Constants of the model that are replaced, by name.
     pub(crate) fn replaced(&self) -> Vec<(String, Tensor)> {
         let mut all = Vec::new();
@@ -60,7 +66,7 @@ impl Found {
             input_moved: None,
             ..self.report
         };
-        Self { constants: Vec::new(), float_bias: None, report, input: None }
+        Self::nothing(report)
     }
 }
 
@@ -158,7 +164,7 @@ pub(crate) fn least_squares(
         ..LayerReport::of(&layer.node, &layer.op_type, if better { Outcome::Tuned } else { Outcome::Kept })
     };
     if !better {
-        return Ok(Found { constants: Vec::new(), float_bias: None, report, input: None });
+        return Ok(Found::nothing(report));
     }
     let scale = if let Scales::Single(scale) = tuned.scales { scale } else { weight.scales.of(0) };
     let tensor = integers(weight.ty, &weight.dims, &tuned.q)?;

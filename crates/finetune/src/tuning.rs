@@ -1,5 +1,6 @@
 //! The walk over the layers: each is tuned behind those before it, and kept at once.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use shiftwise_dataset::Dataset;
@@ -55,9 +56,17 @@ impl Tuning<'_> {
         let methods = Methods { config: self.config, training: self.training.clone(), samples };
         let mut limits = Limits::of(&model);
         // Where layers do not wait for each other, or scales are to stay, what they read is given.
+        // The same holds for what a node reads that is not tuned: it could not follow.
         let open = self.config.chooses_inputs();
+        let mut tuned: HashMap<String, usize> = HashMap::new();
+        for integers in layers.iter().filter_map(|layer| layer.input_integers.clone()) {
+            *tuned.entry(integers).or_default() += 1;
+        }
         for layer in &mut layers {
-            let own = |reading: &Reading| open && limits.position(&reading.scale).is_some();
+            let own = |reading: &Reading| {
+                let followed = tuned.get(&reading.integers) == Some(&reading.readers);
+                open && followed && limits.position(&reading.scale).is_some()
+            };
             layer.reading = layer.reading.take().filter(own);
         }
         let whole = self.config.selective_update.then(|| {
@@ -145,7 +154,7 @@ fn choose(
         Ok(gatherer) => gatherer,
         Err(reason) => {
             let report = LayerReport::skipped(&layer.node, &layer.op_type, reason);
-            return Ok(Found { constants: Vec::new(), float_bias: None, report, input: None });
+            return Ok(Found::nothing(report));
         }
     };
     let visit = |pairs: Vec<Pair>| -> Result<(), FrontierError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use shiftwise_graph::{Graph, Model, Node, Tensor};
+use shiftwise_graph::{DataType, Graph, Model, Node, Tensor};
 use shiftwise_quant::{Direction, QuantType};
 
 use super::behind::Behind;
@@ -185,20 +185,29 @@ fn reading(graph: &Graph, input: &str) -> Option<Reading> {
     let zero = graph.constant(zero_point)?;
     let ty = QuantType::from_data_type(zero.dtype()).filter(|ty| *ty != QuantType::Int32)?;
     let tensor = quantizer.input(0).filter(|name| !is_constant(graph, name))?;
-    let only_layers = |made: &str| {
-        !graph.is_output(made)
-            && graph.consumers(made).all(|(_, n)| LayerOp::is_known(n) && n.input(0) == Some(made))
+    // The scale of a 32-bit bias is the product of those of input and weights.
+    let bound = |node: &Node| {
+        let stored = node.input(2).and_then(|bias| graph.producer(bias)?.1.input(0));
+        stored.and_then(|name| graph.constant(name)).is_some_and(|t| t.dtype() == DataType::Int32)
     };
-    let only_dequantized = !graph.is_output(integers)
-        && graph.consumers(integers).all(|(_, n)| {
-            Direction::of(n) == Some(Direction::Dequantize) && n.output(0).is_some_and(only_layers)
-        });
-    only_dequantized.then(|| Reading {
+    let free =
+        |node: &Node, made: &str| LayerOp::is_known(node) && node.input(0) == Some(made) && !bound(node);
+    let mut readers = 0;
+    for (_, dequantizer) in graph.consumers(integers) {
+        let made =
+            dequantizer.output(0).filter(|_| Direction::of(dequantizer) == Some(Direction::Dequantize))?;
+        if graph.is_output(made) || !graph.consumers(made).all(|(_, n)| free(n, made)) {
+            return None;
+        }
+        readers += graph.consumers(made).count();
+    }
+    (!graph.is_output(integers)).then(|| Reading {
         tensor: tensor.into(),
         integers: integers.into(),
         scale: scale.into(),
         ty,
         zero_point: zero.scalar_i64().unwrap_or(0),
+        readers,
     })
 }
 

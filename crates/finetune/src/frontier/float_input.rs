@@ -74,22 +74,29 @@ impl FloatInput {
     /// Fails where there are not as many scales as the value has channels.
     pub(crate) fn apply(&self, value: Value) -> Result<Value, &'static str> {
         let Some(x) = value.as_f32().filter(|_| !self.grids.is_empty()) else { return Ok(value) };
+        if let [grid] = self.grids[..] {
+            return Ok(on_grid(&value, grid).unwrap_or(value));
+        }
         let shape = value.shape();
         let mut out = vec![0.0; x.len()];
-        if let [grid] = self.grids[..] {
-            fake_quantize(x, grid, &mut out);
-        } else {
-            let axis = if self.axis < 0 { self.axis + shape.len() as i64 } else { self.axis };
-            let axis = usize::try_from(axis).ok().filter(|axis| shape.get(*axis) == Some(&self.grids.len()));
-            let inner: usize =
-                shape[axis.ok_or("its input has other channels than scales")? + 1..].iter().product();
-            let rows = x.chunks(inner.max(1)).zip(out.chunks_mut(inner.max(1)));
-            for ((x, out), grid) in rows.zip(self.grids.iter().cycle()) {
-                fake_quantize(x, *grid, out);
-            }
+        let axis = if self.axis < 0 { self.axis + shape.len() as i64 } else { self.axis };
+        let axis = usize::try_from(axis).ok().filter(|axis| shape.get(*axis) == Some(&self.grids.len()));
+        let inner: usize =
+            shape[axis.ok_or("its input has other channels than scales")? + 1..].iter().product();
+        let rows = x.chunks(inner.max(1)).zip(out.chunks_mut(inner.max(1)));
+        for ((x, out), grid) in rows.zip(self.grids.iter().cycle()) {
+            fake_quantize(x, *grid, out);
         }
         Ok(Value::f32(shape, out))
     }
+}
+
+/// What Q/DQ make of a value; `None` where it is not float32.
+pub(crate) fn on_grid(value: &Value, grid: Grid) -> Option<Value> {
+    let x = value.as_f32()?;
+    let mut out = vec![0.0; x.len()];
+    fake_quantize(x, grid, &mut out);
+    Some(Value::f32(value.shape(), out))
 }
 
 /// The DequantizeLinear behind a tensor, and whether there is anything between.

@@ -30,7 +30,8 @@ pub enum Bias {
     Float(String),
 }
 
-/// Where a layer's input is quantized by one scale, which nothing but its own Q/DQ reads, and all who read the result are layers.
+/// Where a layer's input is quantized by one scale, which nothing but its own Q/DQ reads, and all who read the result are operators of layers whose
+/// other constants do not hang on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The input before it is quantized.
@@ -43,6 +44,8 @@ pub struct Reading {
     pub ty: QuantType,
     /// The integer that stands for zero.
     pub zero_point: i64,
+    /// How many nodes read the result.
+    pub readers: usize,
 }
 
 /// A node of a quantized model whose constants can be tuned, and its counterpart in the float model.

@@ -34,7 +34,7 @@ pub use found::{Bias, Layer, QuantizedConstant, Reading};
 pub use op::LayerOp;
 pub use scratch::{Scratch, ScratchError, Stored, Usage};
 
-pub(crate) use float_input::FloatInput;
+pub(crate) use float_input::{FloatInput, on_grid};
 use side::{Side, Step};
 
 /// How a walk uses memory and disk.

@@ -10,10 +10,7 @@ use super::{Geometry, Patches, Positions, Problem, Sampling, Untunable};
 /// What it leaves depends on the order of the samples in the last bits, and not on the number of threads. What cannot
 /// be tuned says so at the end; until then, the samples that follow the failure are ignored.
 pub struct Collector {
-    patches: Patches,
-    positions: Positions,
-    weights: Vec<f32>,
-    minus_weights: Vec<f32>,
+    look: Look,
     fit: Rows,
     held_out: Rows,
     failure: Option<Untunable>,
@@ -29,6 +26,39 @@ pub(super) struct Rows {
     samples: (usize, usize),
 }
 
+/// Which positions of a layer's samples are looked at, and its float weights as rows.
+pub(super) struct Look {
+    pub(super) patches: Patches,
+    pub(super) positions: Positions,
+    pub(super) weights: Vec<f32>,
+    pub(super) minus_weights: Vec<f32>,
+}
+
+impl Look {
+    pub(super) fn new(
+        op: &Op,
+        x_dims: &[usize],
+        w_dims: &[usize],
+        weights: &[f32],
+        (layer, samples): (u64, usize),
+        sampling: &Sampling,
+    ) -> Result<Self, Untunable> {
+        let patches = Patches::new(op, x_dims, w_dims)?;
+        let geometry = *patches.geometry();
+        if weights.len() != geometry.weight_len() {
+            return Err(Untunable::Shape {
+                x: x_dims.to_vec(),
+                w: w_dims.to_vec(),
+                why: "the weights have another number of elements",
+            });
+        }
+        let positions = Positions::new(patches.positions(), samples, layer, sampling)?;
+        let weights = geometry.to_rows(weights);
+        let minus_weights = weights.iter().map(|w| -w).collect();
+        Ok(Self { patches, positions, weights, minus_weights })
+    }
+}
+
 impl Collector {
     /// For a layer with an input and weights of these dimensions, the weights as the operator has them. `layer` and
     /// the sampling's seed choose the positions; `samples` is how many samples there will be.
@@ -41,30 +71,20 @@ impl Collector {
         samples: usize,
         sampling: &Sampling,
     ) -> Result<Self, Untunable> {
-        let patches = Patches::new(op, x_dims, w_dims)?;
-        let geometry = *patches.geometry();
-        if weights.len() != geometry.weight_len() {
-            return Err(Untunable::Shape {
-                x: x_dims.to_vec(),
-                w: w_dims.to_vec(),
-                why: "the weights have another number of elements",
-            });
-        }
+        let look = Look::new(op, x_dims, w_dims, weights, (layer, samples), sampling)?;
+        let geometry = *look.patches.geometry();
         // Moments of what is fitted to and of what is held out, and later a copy of the former.
         let bytes = Moments::bytes(&geometry).and_then(|n| n.checked_mul(3)).unwrap_or(usize::MAX);
         if bytes > sampling.max_bytes {
             return Err(Untunable::TooWide { inputs: geometry.inputs, bytes, limit: sampling.max_bytes });
         }
-        let positions = Positions::new(patches.positions(), samples, layer, sampling)?;
-        let weights = geometry.to_rows(weights);
-        let minus_weights = weights.iter().map(|w| -w).collect();
         let [fit, held_out] = [(); 2].map(|()| Rows::new(geometry, Moments::new(geometry)));
-        Ok(Self { patches, positions, weights, minus_weights, fit, held_out, failure: None })
+        Ok(Self { look, fit, held_out, failure: None })
     }
 
     /// Groups, outputs and inputs of the layer.
     pub fn geometry(&self) -> &Geometry {
-        self.patches.geometry()
+        self.look.patches.geometry()
     }
 
     /// Adds a sample: what the layer reads in the quantized model, dequantized, and what it gives in the float model,
@@ -78,10 +98,10 @@ impl Collector {
     }
 
     fn try_add(&mut self, sample: usize, x: &[f32], y: &[f32]) -> Result<(), Untunable> {
-        self.patches.check(sample, x, y)?;
-        let picked = self.positions.of(sample);
+        self.look.patches.check(sample, x, y)?;
+        let picked = self.look.positions.of(sample);
         for (rows, positions) in [(&mut self.fit, &picked.fit), (&mut self.held_out, &picked.held_out)] {
-            rows.add(&self.patches, sample, x, y, positions, &self.minus_weights)?;
+            rows.add(&self.look.patches, sample, x, y, positions, &self.look.minus_weights)?;
         }
         Ok(())
     }
@@ -91,18 +111,18 @@ impl Collector {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
-        self.fit.flush(&self.minus_weights)?;
-        self.held_out.flush(&self.minus_weights)?;
+        self.fit.flush(&self.look.minus_weights)?;
+        self.held_out.flush(&self.look.minus_weights)?;
         let counts = [self.fit.moments.count(), self.held_out.moments.count()];
         if counts.contains(&0) {
             return Err(Untunable::TooFew {
-                positions: self.patches.positions(),
+                positions: self.look.patches.positions(),
                 samples: self.fit.samples.1.max(self.held_out.samples.1) + 1,
             });
         }
         let (fit, held_out) = (self.fit.moments.finish(), self.held_out.moments.finish());
         let (Some(fit), Some(held_out)) = (fit, held_out) else { return Err(Untunable::Overflow) };
-        Ok(Problem::new(*self.patches.geometry(), self.weights, counts, fit, held_out))
+        Ok(Problem::new(*self.look.patches.geometry(), self.look.weights, counts, fit, held_out))
     }
 }
 

@@ -2,15 +2,13 @@
 
 use crate::layer::Op;
 
-use super::collect::Rows;
+use super::collect::{Look, Rows};
 use super::moments::Moments;
-use super::{Patches, Positions, Sampling, Untunable};
+use super::{Sampling, Untunable};
 
 /// Sums how far `Wx`, with the float weights and the best bias, is from the float model's output.
 pub struct Residual {
-    patches: Patches,
-    positions: Positions,
-    minus_weights: Vec<f32>,
+    look: Look,
     rows: Rows,
 }
 
@@ -28,12 +26,9 @@ impl Residual {
         samples: usize,
         sampling: &Sampling,
     ) -> Result<Self, Untunable> {
-        let patches = Patches::new(op, x_dims, w_dims)?;
-        let geometry = *patches.geometry();
-        let positions = Positions::new(patches.positions(), samples, layer, sampling)?;
-        let minus_weights = geometry.to_rows(weights).iter().map(|w| -w).collect();
-        let rows = Rows::new(geometry, Moments::of_outputs(geometry));
-        Ok(Self { patches, positions, minus_weights, rows })
+        let look = Look::new(op, x_dims, w_dims, weights, (layer, samples), sampling)?;
+        let geometry = *look.patches.geometry();
+        Ok(Self { look, rows: Rows::new(geometry, Moments::of_outputs(geometry)) })
     }
 
     /// Adds a sample: an input and the float model's output.
@@ -41,10 +36,10 @@ impl Residual {
     /// # Errors
     /// Lengths that do not fit, infinity and NaN.
     pub fn add(&mut self, sample: usize, x: &[f32], y: &[f32]) -> Result<(), Untunable> {
-        self.patches.check(sample, x, y)?;
-        let picked = self.positions.of(sample);
+        self.look.patches.check(sample, x, y)?;
+        let picked = self.look.positions.of(sample);
         for positions in [&picked.fit, &picked.held_out] {
-            self.rows.add(&self.patches, sample, x, y, positions, &self.minus_weights)?;
+            self.rows.add(&self.look.patches, sample, x, y, positions, &self.look.minus_weights)?;
         }
         Ok(())
     }
@@ -54,7 +49,7 @@ impl Residual {
     /// # Errors
     /// Infinity and NaN.
     pub fn finish(mut self) -> Result<f64, Untunable> {
-        self.rows.flush(&self.minus_weights)?;
+        self.rows.flush(&self.look.minus_weights)?;
         Ok(self.rows.moments.variance())
     }
 }
