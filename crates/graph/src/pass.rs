@@ -1,5 +1,7 @@
 //! Passes: rules that see an immutable model and answer with a patch, a reason why not, or nothing.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use crate::{GraphError, Model, Node, NodeId, Patch};
@@ -22,12 +24,30 @@ impl Outcome {
     }
 }
 
-/// A rewrite rule, asked once for each node in execution order.
+/// A rewrite rule, asked once for each node in execution order, and its contract: what it requires of a model, and what it ensures.
+///
+/// Whatever the rule: afterwards the graph is sorted and consistent, and inputs and outputs are what they were, by name and type.
 pub trait Rule {
     /// Name in reports and options.
     fn name(&self) -> &'static str;
+
+    /// What must hold of a model; `Err` says why the rule cannot be asked, and is in the report as declined for the graph.
+    fn requires(&self, _: &Model) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Looks at one node.
     fn visit(&mut self, model: &Model, id: NodeId, node: &Node) -> Outcome;
+
+    /// What holds of each node once the rule was asked, unless it declined that node; `Err` says how it is broken, which is a bug.
+    fn ensures(&self, _: &Model, _: &Node) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether the rule may change declared inputs and outputs: only what converts a model for other users of it.
+    fn changes_boundary(&self) -> bool {
+        false
+    }
 }
 
 /// One thing that a pass did or declined.
@@ -62,11 +82,20 @@ impl PassReport {
     }
 }
 
-/// Runs one rule over every node once, then sorts and checks the graph.
+/// Runs one rule over every node once, then sorts and checks the graph, and holds the rule to its contract.
 ///
-/// Fails when a patch cannot be applied or leaves the graph inconsistent; the error names pass and node.
+/// Fails when a patch cannot be applied or leaves the graph inconsistent, and when what the rule ensures does not hold; the error names pass and node.
 pub fn run_rule(model: &mut Model, rule: &mut dyn Rule) -> Result<PassReport, GraphError> {
-    let mut report = PassReport::new(rule.name());
+    let pass = rule.name();
+    let mut report = PassReport::new(pass);
+    if let Err(what) = rule.requires(model) {
+        tracing::debug!(pass, reason = what, "declined");
+        report.refused.push(Note { node: "graph".into(), what });
+        return Ok(report);
+    }
+    let boundary =
+        (!rule.changes_boundary()).then(|| (model.graph.inputs.clone(), model.graph.outputs.clone()));
+    let mut declined = HashSet::new();
     let ids: Vec<NodeId> = model.graph.nodes().map(|(id, _)| id).collect();
     for id in ids {
         let Some(node) = model.graph.node(id) else { continue };
@@ -74,16 +103,30 @@ pub fn run_rule(model: &mut Model, rule: &mut dyn Rule) -> Result<PassReport, Gr
         match rule.visit(model, id, node) {
             Outcome::NoMatch => {}
             Outcome::Refused(what) => {
-                tracing::debug!(pass = rule.name(), node = label, reason = what, "declined");
+                tracing::debug!(pass, node = label, reason = what, "declined");
+                declined.insert(id);
                 report.refused.push(Note { node: label, what });
             }
             Outcome::Rewrite(patch, what) => {
-                model.graph.apply(&format!("{} at {label}", rule.name()), *patch)?;
+                model.graph.apply(&format!("{pass} at {label}"), *patch)?;
                 report.applied.push(Note { node: label, what });
             }
         }
     }
     model.graph.sort();
-    model.graph.check(rule.name())?;
+    model.graph.check(pass)?;
+    let broken = |subject: &str, reason: String| GraphError::Inconsistent {
+        pass: pass.into(),
+        subject: subject.into(),
+        reason,
+    };
+    if boundary
+        .is_some_and(|(inputs, outputs)| inputs != model.graph.inputs || outputs != model.graph.outputs)
+    {
+        return Err(broken("graph", "the pass changed its inputs or outputs".into()));
+    }
+    for (id, node) in model.graph.nodes().filter(|(id, _)| !declined.contains(id)) {
+        rule.ensures(model, node).map_err(|reason| broken(&node.label(), reason))?;
+    }
     Ok(report)
 }

@@ -162,3 +162,51 @@ fn a_rule_that_breaks_the_graph_is_named() {
     let error = run_rule(&mut common::small(), &mut Careless).unwrap_err().to_string();
     assert!(error.contains("careless") && error.contains("Mul node \"scaled\""), "{error}");
 }
+
+/// Does what it should not.
+struct Liar {
+    requires: Result<(), String>,
+    renames_output: bool,
+    ensures: Result<(), String>,
+}
+
+impl Rule for Liar {
+    fn name(&self) -> &'static str {
+        "liar"
+    }
+
+    fn requires(&self, _: &Model) -> Result<(), String> {
+        self.requires.clone()
+    }
+
+    fn visit(&mut self, model: &Model, _: NodeId, _: &Node) -> Outcome {
+        if !self.renames_output {
+            return Outcome::Refused("no wish".into());
+        }
+        let mut patch = Patch::new();
+        patch.set_boundary(model.graph.inputs().to_vec(), Vec::new());
+        Outcome::rewrite(patch, "nothing comes out")
+    }
+
+    fn ensures(&self, _: &Model, _: &Node) -> Result<(), String> {
+        self.ensures.clone()
+    }
+}
+
+#[test]
+fn rules_are_held_to_their_contract() {
+    let model = || Builder::new().input("x", &[1]).node("Relu", &["x"], &["y"]).build(&[("y", &[1])], 13);
+    let mut rule =
+        Liar { requires: Err("not today".into()), renames_output: true, ensures: Err("never".into()) };
+    let report = run_rule(&mut model(), &mut rule).unwrap();
+    assert_eq!((report.applied.len(), report.refused[0].node.as_str()), (0, "graph"));
+    assert_eq!(report.refused[0].what, "not today");
+
+    rule.requires = Ok(());
+    let text = run_rule(&mut model(), &mut rule).unwrap_err().to_string();
+    assert!(text.contains("liar") && text.contains("changed its inputs or outputs"), "{text}");
+
+    // What it declined, it need not ensure.
+    rule.renames_output = false;
+    assert_eq!(run_rule(&mut model(), &mut rule).unwrap().refused.len(), 1);
+}

@@ -1,7 +1,7 @@
 //! The whole work on a model in memory.
 
 use shiftwise_engine::Engine;
-use shiftwise_graph::{Model, ShapeIssueKind, infer_shapes, run_rule};
+use shiftwise_graph::{Model, Rule, ShapeIssueKind, infer_shapes, run_rule};
 
 use crate::passes::{
     self, ConstantFolding, Constants, FoldBatchNorm, RemoveIdentity, dead_code, unused_constants,
@@ -25,13 +25,16 @@ pub struct Prepared {
 ///
 /// 1. the model's own functions are inlined, as no pass looks into them, then checks, so that nothing is refused after work
 ///    was done;
-/// 2. Constant nodes become initializers: every other pass looks for constants there;
-/// 3. dimensions are fixed, and shapes inferred from them: without, shape arithmetic is not constant;
-/// 4. constants are folded and identities removed in turns, with shapes inferred between them, until nothing changes:
-///    each uncovers work for the others;
-/// 5. nodes that became unused go, so that none counts as a second reader when
-/// 6. batch normalizations are folded, which also needs identities between them and their convolutions gone;
-/// 7. constants that nobody reads any more go, and shapes are inferred for later stages.
+/// 2. dimensions are fixed: without, shape arithmetic is not constant;
+/// 3. Constant nodes become initializers: every other pass looks for constants there;
+/// 4. [`convert`](Work::convert): what the model is written in, before its operators are looked at;
+/// 5. [`simplify`](Work::simplify): in turns, with shapes inferred between them, until nothing changes: each uncovers work for
+///    the others;
+/// 6. nodes that became unused go, so that none counts as a second reader in what follows;
+/// 7. [`fuse`](Work::fuse): decomposed operators are found before folding takes their parts;
+/// 8. [`fold`](Work::fold): constants of one operator into the weights of another, until nothing changes;
+/// 9. [`adapt`](Work::adapt): operators as the hardware has them, after folding, which makes some unnecessary;
+/// 10. constants that nobody reads any more go, and shapes are inferred for later stages.
 ///
 /// Fails for models that cannot be processed, before they are changed, and for passes that break the graph.
 pub fn prepare(
@@ -45,49 +48,91 @@ pub fn prepare(
     let mut rewrites = Rewrites { nodes_before, warnings, ..Rewrites::default() };
     rewrites.add(inlined);
     model.ir_version = model.ir_version.max(CONSTANTS_ARE_NO_INPUTS);
-
     rewrites.add(passes::fix_dimensions(&mut model, &config.fix_dim, &config.fix_shapes)?);
     passes::check_inputs(&model)?;
+
+    let mut work = Work { model, rewrites, config, engine };
     if config.optimize_model {
-        rewrites.add(run_rule(&mut model, &mut Constants)?);
-        simplify(&mut model, config, engine, &mut rewrites)?;
-        rewrites.add(dead_code(&mut model)?);
-        if config.fold_batch_norm {
-            rewrites.add(run_rule(&mut model, &mut FoldBatchNorm)?);
-        }
-        rewrites.add(unused_constants(&mut model)?);
+        work.apply(true, &mut Constants)?;
+        work.convert()?;
+        work.simplify()?;
+        let unused = dead_code(&mut work.model)?;
+        work.rewrites.add(unused);
+        work.fuse()?;
+        work.fold()?;
+        work.adapt()?;
+        let unused = unused_constants(&mut work.model)?;
+        work.rewrites.add(unused);
     }
-    rewrites.shapes = infer_shapes(&mut model);
-    let contradictions = rewrites.shapes.issues.iter().filter(|i| i.kind == ShapeIssueKind::Contradiction);
-    rewrites
-        .warnings
-        .extend(contradictions.map(|i| format!("shapes at {} do not fit: {}", i.node, i.reason)));
-    rewrites.nodes_after = model.graph.node_count();
-    Ok(Prepared { model, rewrites })
+    Ok(work.finish())
 }
 
-/// Each round removes a node, or is the last.
-fn simplify(
-    model: &mut Model,
-    config: &PreprocessConfig,
-    engine: &dyn Engine,
-    rewrites: &mut Rewrites,
-) -> Result<(), PreprocessError> {
-    loop {
-        infer_shapes(model);
-        let mut changed = false;
-        if config.constant_folding {
-            let report = run_rule(model, &mut ConstantFolding { engine })?;
-            changed |= report.changed();
-            rewrites.add(report);
+/// A model on its way through the passes.
+struct Work<'a> {
+    model: Model,
+    rewrites: Rewrites,
+    config: &'a PreprocessConfig,
+    engine: &'a dyn Engine,
+}
+
+impl Work<'_> {
+    /// Asks one rule, if that is wanted; says whether it changed the graph.
+    fn apply(&mut self, wanted: bool, rule: &mut dyn Rule) -> Result<bool, PreprocessError> {
+        if !wanted {
+            return Ok(false);
         }
-        if config.remove_identity {
-            let report = run_rule(model, &mut RemoveIdentity)?;
-            changed |= report.changed();
-            rewrites.add(report);
+        let report = run_rule(&mut self.model, rule)?;
+        let changed = report.changed();
+        self.rewrites.add(report);
+        Ok(changed)
+    }
+
+    /// Types, layouts and operator sets.
+    fn convert(&mut self) -> Result<(), PreprocessError> {
+        Ok(())
+    }
+
+    /// What does nothing, and what depends on constants only. Each round removes a node, or is the last.
+    fn simplify(&mut self) -> Result<(), PreprocessError> {
+        loop {
+            infer_shapes(&mut self.model);
+            let mut changed =
+                self.apply(self.config.constant_folding, &mut ConstantFolding { engine: self.engine })?;
+            changed |= self.apply(self.config.remove_identity, &mut RemoveIdentity)?;
+            if !changed {
+                return Ok(());
+            }
         }
-        if !changed {
-            return Ok(());
+    }
+
+    /// Operators that exporters wrote as several.
+    fn fuse(&mut self) -> Result<(), PreprocessError> {
+        Ok(())
+    }
+
+    /// Arithmetic with constants beside an operator that has weights. Each round removes a node, or is the last.
+    fn fold(&mut self) -> Result<(), PreprocessError> {
+        loop {
+            let changed = self.apply(self.config.fold_batch_norm, &mut FoldBatchNorm)?;
+            if !changed {
+                return Ok(());
+            }
         }
+    }
+
+    /// Operators as NPUs have them.
+    fn adapt(&mut self) -> Result<(), PreprocessError> {
+        Ok(())
+    }
+
+    fn finish(mut self) -> Prepared {
+        self.rewrites.shapes = infer_shapes(&mut self.model);
+        let issues = self.rewrites.shapes.issues.iter();
+        let contradictions = issues.filter(|i| i.kind == ShapeIssueKind::Contradiction);
+        self.rewrites
+            .warnings
+            .extend(contradictions.map(|i| format!("shapes at {} do not fit: {}", i.node, i.reason)));
+        self.rewrites.nodes_after = self.model.graph.node_count();
+        Prepared { model: self.model, rewrites: self.rewrites }
     }
 }

@@ -31,6 +31,10 @@ impl Rule for Constants {
             Err(reason) => Outcome::Refused(reason),
         }
     }
+
+    fn ensures(&self, _: &Model, node: &Node) -> Result<(), String> {
+        if node.is("Constant") { Err("it is still there, without a reason".into()) } else { Ok(()) }
+    }
 }
 
 fn tensor(node: &Node) -> Result<Tensor, String> {

@@ -35,6 +35,10 @@ impl Rule for FoldBatchNorm {
             Err(reason) => Outcome::Refused(reason),
         }
     }
+
+    fn ensures(&self, _: &Model, node: &Node) -> Result<(), String> {
+        if node.is("BatchNormalization") { Err("it is still there, without a reason".into()) } else { Ok(()) }
+    }
 }
 
 fn fold(graph: &Graph, id: NodeId, node: &Node) -> Result<(Patch, String), String> {
