@@ -125,7 +125,7 @@ pub fn run_rule(model: &mut Model, rule: &mut dyn Rule) -> Result<PassReport, Gr
     {
         return Err(broken("graph", "the pass changed its inputs or outputs".into()));
     }
-    for (id, node) in model.graph.nodes().filter(|(id, _)| !declined.contains(id)) {
+    for (_, node) in model.graph.nodes().filter(|(id, _)| !declined.contains(id)) {
         rule.ensures(model, node).map_err(|reason| broken(&node.label(), reason))?;
     }
     Ok(report)

@@ -12,7 +12,7 @@ use crate::PreprocessConfig;
 #[derive(Debug, Parser)]
 #[command(name = "shiftwise-preprocess", version)]
 pub struct Arguments {
-    /// The float model (.onnx)
+    /// The float model (.onnx), or a prepared one
     pub model: PathBuf,
 
     /// Where the prepared model goes: a directory
@@ -22,6 +22,10 @@ pub struct Arguments {
     /// Give a named dimension this extent (batch=1), or one axis of one input (`images[2]=416`); may be repeated
     #[arg(long, value_name = "NAME=N")]
     pub fix_dim: Vec<String>,
+
+    /// Scale channels between layers as far as these statistics of MODEL, a prepared model, say that it computes the same (range-safe equalization)
+    #[arg(long, value_name = "STATS")]
+    pub stats: Option<PathBuf>,
 
     /// Options of every program.
     #[command(flatten)]
@@ -57,7 +61,8 @@ impl Arguments {
                 return Err(wrong(&format!("{:?} was given another extent before", name.trim())));
             }
         }
-        Ok(Flags::new().set("fix_dim", (!dims.is_empty()).then_some(dims)))
+        let flags = Flags::new().set("fix_dim", (!dims.is_empty()).then_some(dims));
+        Ok(flags.set("range_safe_equalization", self.stats.is_some().then_some(true)))
     }
 }
 

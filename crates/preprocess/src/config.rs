@@ -5,8 +5,19 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use shiftwise_stage::ExternalData;
 
+use crate::equalize::CrossLayer;
+
+/// Which ranges equalization balances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BalanceMethod {
+    /// The largest magnitudes.
+    #[default]
+    Max,
+}
+
 /// What is done to the model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PreprocessConfig {
     /// Rewrite the graph at all; without, dimensions are fixed and shapes inferred, nothing else.
@@ -17,6 +28,24 @@ pub struct PreprocessConfig {
     pub remove_identity: bool,
     /// Fold batch normalizations into what stands before them.
     pub fold_batch_norm: bool,
+    /// Equalize the weights of consecutive layers.
+    pub include_cle: bool,
+    /// Sweeps of equalization; below 0, until it changes nothing more.
+    pub cle_steps: i64,
+    /// A sweep that changes weights by no more is the last.
+    pub cle_total_layer_diff_threshold: f64,
+    /// Let biases count in the range of a channel.
+    pub cle_scale_append_bias: bool,
+    /// Leave out channels whose ranges are below the threshold.
+    pub cle_scale_use_threshold: bool,
+    /// That threshold: on the sum of the ranges in both layers.
+    pub cle_weight_threshold: f32,
+    /// Which ranges are balanced.
+    pub cle_balance_method: BalanceMethod,
+    /// Turn Clip(0, 6) into Relu before equalization.
+    pub replace_clip6_relu: bool,
+    /// Scale channels as far as statistics of the model say that it computes the same.
+    pub range_safe_equalization: bool,
     /// Extents by name of a dimension, or by `input[axis]`.
     pub fix_dim: BTreeMap<String, i64>,
     /// Whole shapes by name of an input; 0 leaves an extent as it is.
@@ -35,10 +64,32 @@ impl Default for PreprocessConfig {
             constant_folding: true,
             remove_identity: true,
             fold_batch_norm: true,
+            include_cle: false,
+            cle_steps: 1,
+            cle_total_layer_diff_threshold: 2e-7,
+            cle_scale_append_bias: true,
+            cle_scale_use_threshold: true,
+            cle_weight_threshold: 0.5,
+            cle_balance_method: BalanceMethod::Max,
+            replace_clip6_relu: false,
+            range_safe_equalization: false,
             fix_dim: BTreeMap::new(),
             fix_shapes: BTreeMap::new(),
             use_external_data_format: always,
             external_data_threshold: threshold,
+        }
+    }
+}
+
+impl PreprocessConfig {
+    /// How layers are equalized.
+    pub(crate) fn cross_layer(&self) -> CrossLayer {
+        let BalanceMethod::Max = self.cle_balance_method;
+        CrossLayer {
+            steps: self.cle_steps,
+            least_difference: self.cle_total_layer_diff_threshold,
+            append_bias: self.cle_scale_append_bias,
+            threshold: self.cle_scale_use_threshold.then_some(self.cle_weight_threshold),
         }
     }
 }

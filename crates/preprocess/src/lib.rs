@@ -7,6 +7,7 @@
 
 mod args;
 mod config;
+mod equalize;
 mod error;
 mod passes;
 mod prepare;
@@ -14,9 +15,10 @@ mod report;
 mod run;
 
 pub use args::Arguments;
-pub use config::PreprocessConfig;
+pub use config::{BalanceMethod, PreprocessConfig};
+pub use equalize::Equalized;
 pub use error::{DynamicDim, PreprocessError};
 pub use passes::{ConstantFolding, Constants, FoldBatchNorm, RemoveIdentity, dead_code, unused_constants};
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, prepare, prepare_with};
 pub use report::Rewrites;
 pub use run::{REWRITES_FILE, run};

@@ -1,8 +1,10 @@
 //! The whole work on a model in memory.
 
+use shiftwise_artifact::stats::Stats;
 use shiftwise_engine::Engine;
 use shiftwise_graph::{Model, Rule, ShapeIssueKind, infer_shapes, run_rule};
 
+use crate::equalize::{self, ReplaceClip6Relu};
 use crate::passes::{
     self, ConstantFolding, Constants, FoldBatchNorm, RemoveIdentity, dead_code, unused_constants,
 };
@@ -33,14 +35,27 @@ pub struct Prepared {
 /// 6. nodes that became unused go, so that none counts as a second reader in what follows;
 /// 7. [`fuse`](Work::fuse): decomposed operators are found before folding takes their parts;
 /// 8. [`fold`](Work::fold): constants of one operator into the weights of another, until nothing changes;
-/// 9. [`adapt`](Work::adapt): operators as the hardware has them, after folding, which makes some unnecessary;
-/// 10. constants that nobody reads any more go, and shapes are inferred for later stages.
+/// 9. [`equalize`](Work::equalize): weights between channels, once they are final;
+/// 10. [`adapt`](Work::adapt): operators as the hardware has them, after folding, which makes some unnecessary;
+/// 11. constants that nobody reads any more go, and shapes are inferred for later stages.
 ///
 /// Fails for models that cannot be processed, before they are changed, and for passes that break the graph.
 pub fn prepare(
+    model: Model,
+    config: &PreprocessConfig,
+    engine: &dyn Engine,
+) -> Result<Prepared, PreprocessError> {
+    prepare_with(model, config, engine, None)
+}
+
+/// As [`prepare`], with statistics that were collected on this very model, which range-safe equalization goes by.
+///
+/// Fails as [`prepare`].
+pub fn prepare_with(
     mut model: Model,
     config: &PreprocessConfig,
     engine: &dyn Engine,
+    stats: Option<&Stats>,
 ) -> Result<Prepared, PreprocessError> {
     let nodes_before = model.graph.node_count();
     let inlined = passes::inline_functions(&mut model)?;
@@ -60,6 +75,7 @@ pub fn prepare(
         work.rewrites.add(unused);
         work.fuse()?;
         work.fold()?;
+        work.equalize(stats)?;
         work.adapt()?;
         let unused = unused_constants(&mut work.model)?;
         work.rewrites.add(unused);
@@ -118,6 +134,34 @@ impl Work<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Channels scaled in one layer and back in the next.
+    fn equalize(&mut self, stats: Option<&Stats>) -> Result<(), PreprocessError> {
+        let config = self.config;
+        if config.replace_clip6_relu && !config.include_cle {
+            let warning = "replace_clip6_relu does nothing without include_cle = true";
+            self.rewrites.warnings.push(warning.into());
+        }
+        if config.include_cle {
+            infer_shapes(&mut self.model);
+            let stem = equalize::stem(&mut self.model)?;
+            self.rewrites.add(stem);
+            if self.apply(config.replace_clip6_relu, &mut ReplaceClip6Relu)? {
+                let warning =
+                    "Clip(0, 6) became Relu: the model computes something else where values exceed 6";
+                self.rewrites.warnings.push(warning.into());
+            }
+            let report = equalize::cross_layer(&mut self.model, &config.cross_layer())?;
+            self.rewrites.add(report);
+        }
+        if let Some(stats) = stats {
+            infer_shapes(&mut self.model);
+            let (report, equalized) = equalize::range_safe(&mut self.model, stats)?;
+            self.rewrites.add(report);
+            self.rewrites.equalized = equalized;
+        }
+        Ok(())
     }
 
     /// Operators as NPUs have them.

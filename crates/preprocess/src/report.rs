@@ -5,10 +5,11 @@ use shiftwise_graph::{PassReport, ShapeReport};
 use shiftwise_stage::report::count;
 
 use crate::REWRITES_FILE;
+use crate::equalize::Equalized;
 use crate::passes::name;
 
 /// What was done to a model.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Rewrites {
     /// Nodes before.
     pub nodes_before: usize,
@@ -18,6 +19,9 @@ pub struct Rewrites {
     pub warnings: Vec<String>,
     /// Passes in the order in which they ran first.
     pub passes: Vec<PassReport>,
+    /// What range-safe equalization did, layer by layer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub equalized: Vec<Equalized>,
     /// Which shapes of the result are not known, with first causes.
     pub shapes: ShapeReport,
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use shiftwise_artifact::{Artifact, Kind};
 use shiftwise_engine::{Engine, embedded};
-use shiftwise_stage::{Begin, Context, Failure, load_model, save_model};
+use shiftwise_stage::{Begin, Context, Failure, load_model, load_stats, save_model};
 
-use crate::{Arguments, PreprocessConfig, prepare};
+use crate::{Arguments, PreprocessConfig, prepare_with};
 
 /// What each pass did or declined, in a `prepared` artifact.
 pub const REWRITES_FILE: &str = "rewrites.json";
@@ -16,20 +16,37 @@ pub const REWRITES_FILE: &str = "rewrites.json";
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let resolved = context.resolve::<PreprocessConfig>(&arguments.flags()?)?;
     let engine = embedded();
-    let loaded = load_model(&arguments.model, &[])?;
+    // Shapes of a file are inferred on the way, as options say.
+    let kinds: &[Kind] = if arguments.model.is_dir() { &[Kind::Prepared] } else { &[] };
+    let loaded = load_model(&arguments.model, kinds)?;
+    let statistics = match (&arguments.stats, resolved.options.range_safe_equalization) {
+        (Some(dir), true) => Some(load_stats(dir, &loaded)?),
+        (None, false) => None,
+        (None, true) => {
+            return Err(Failure::usage("equalize: range_safe_equalization needs statistics of the model")
+                .with_help(
+                    "collect them on the prepared model, then prepare that once more with --stats DIR",
+                ));
+        }
+        (Some(_), false) => {
+            return Err(Failure::usage("use --stats: range_safe_equalization = false was set"));
+        }
+    };
 
     let mut config = resolved.config;
     if let Value::Object(fields) = &mut config {
         // It computes the constants.
         fields.insert("engine".into(), engine.name().into());
     }
-    let inputs = BTreeMap::from([("model".to_owned(), loaded.as_input())]);
+    let mut inputs = BTreeMap::from([("model".to_owned(), loaded.as_input())]);
+    inputs.extend(statistics.as_ref().map(|s| ("stats".to_owned(), s.as_input())));
     let pending = match context.begin(&arguments.output, Kind::Prepared, inputs, config)? {
         Begin::UpToDate(artifact) => return print_again(&artifact, context),
         Begin::Write(pending) => pending,
     };
 
-    let prepared = prepare(loaded.model, &resolved.options, &engine)?;
+    let stats = statistics.as_ref().map(|s| &s.stats);
+    let prepared = prepare_with(loaded.model, &resolved.options, &engine, stats)?;
     for warning in &prepared.rewrites.warnings {
         tracing::warn!("{warning}");
     }

@@ -54,6 +54,11 @@ impl WeightLayout {
         }
     }
 
+    /// Number of groups; channels of one do not see those of others.
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+
     /// Elements that belong to one pair of channels: consecutive in memory.
     pub fn taps(&self) -> usize {
         self.taps

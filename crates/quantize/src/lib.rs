@@ -17,13 +17,13 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use indexmap::IndexMap;
-use shiftwise_artifact::stats::{STATS_FILE, Stats};
-use shiftwise_artifact::{Artifact, Kind};
+use shiftwise_artifact::Kind;
+use shiftwise_artifact::stats::Stats;
 use shiftwise_graph::Model;
 use shiftwise_quant::{Emitted, FLOAT_FILE, Placement, TENSORS_FILE, emit};
 use shiftwise_stage::{
-    Begin, CommonArgs, Context, ExternalData, Failure, Flags, Program, Stage, load_model, save_model,
-    save_model_as,
+    Begin, CommonArgs, Context, ExternalData, Failure, Flags, Program, Stage, load_model, load_stats,
+    save_model, save_model_as,
 };
 
 pub use config::{CalibrateMethod, FloatMode, Pof2Mode, QuantizeConfig, WeightCalibrateMethod};
@@ -108,17 +108,16 @@ pub fn quantize(model: &Model, stats: &Stats, config: &QuantizeConfig) -> Result
 pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let config = context.resolve::<QuantizeConfig>(&Flags::new())?;
     let loaded = load_model(&args.model, &[Kind::Prepared])?;
-    let artifact = Artifact::open(&args.stats, Kind::Stats)?;
-    check_origin(&artifact, &loaded)?;
-    let inputs =
-        BTreeMap::from([("model".to_owned(), loaded.as_input()), ("stats".to_owned(), artifact.as_input())]);
+    let statistics = load_stats(&args.stats, &loaded)?;
+    let inputs = BTreeMap::from([
+        ("model".to_owned(), loaded.as_input()),
+        ("stats".to_owned(), statistics.as_input()),
+    ]);
     let pending = match context.begin(&args.output, Kind::Quantized, inputs, config.config)? {
         Begin::UpToDate(artifact) => return context.print_json(&artifact.manifest().notes),
         Begin::Write(pending) => pending,
     };
-    let stats = Stats::open(&artifact.file(STATS_FILE)?)?;
-    check_whole(&stats)?;
-    let quantized = quantize(&loaded.model, &stats, &config.options)?;
+    let quantized = quantize(&loaded.model, &statistics.stats, &config.options)?;
 
     let writer = pending.writer()?;
     let external = ExternalData {
@@ -131,36 +130,6 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let artifact = context.finish(writer, quantized.report.notes())?;
     context.say(&quantized.report.summary());
     context.print_json(&artifact.manifest().notes)
-}
-
-/// Statistics of another model would give scales that mean nothing.
-fn check_origin(stats: &Artifact, model: &shiftwise_stage::LoadedModel) -> Result<(), Failure> {
-    let origin = stats.manifest().inputs.get("model");
-    if origin.is_some_and(|o| o.fingerprint == model.fingerprint) {
-        return Ok(());
-    }
-    Err(Failure::mismatch(format!(
-        "use the statistics in {}: they were collected on {}, which is not {} as it is now",
-        stats.dir().display(),
-        origin.map_or("another model", |o| o.path.as_str()),
-        model.path.display(),
-    ))
-    .with_help("collect statistics of this model: shiftwise-calibrate collect"))
-}
-
-/// A shard has seen some of the samples only.
-fn check_whole(stats: &Stats) -> Result<(), Failure> {
-    let plan = stats.plan();
-    if plan.range == (0..plan.samples) {
-        return Ok(());
-    }
-    let (first, last) = (plan.range.start + 1, plan.range.end);
-    let path = stats.path().display();
-    Err(Failure::mismatch(format!(
-        "use {path}: it is a shard, samples {first} to {last} of {}",
-        plan.samples
-    ))
-    .with_help("merge all shards first: shiftwise-calibrate merge"))
 }
 
 /// Decisions by tensor.

@@ -19,6 +19,7 @@ pub mod report;
 mod run;
 mod sidecar;
 mod signal;
+mod statistics;
 
 pub use args::{CommonArgs, DataArgs, EngineArgs};
 pub use context::{Context, Resolved};
@@ -35,3 +36,4 @@ pub use progress::Progress;
 pub use run::{Program, run};
 pub use sidecar::Sidecar;
 pub use signal::Interrupt;
+pub use statistics::{LoadedStats, load_stats};

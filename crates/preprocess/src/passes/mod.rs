@@ -27,6 +27,10 @@ pub(crate) mod name {
     pub(crate) const CONSTANT_FOLDING: &str = "constant_folding";
     pub(crate) const REMOVE_IDENTITY: &str = "remove_identity";
     pub(crate) const FOLD_BATCH_NORM: &str = "fold_batch_norm";
+    pub(crate) const STEM_EQUALIZATION: &str = "stem_equalization";
+    pub(crate) const REPLACE_CLIP6_RELU: &str = "replace_clip6_relu";
+    pub(crate) const CROSS_LAYER_EQUALIZATION: &str = "cross_layer_equalization";
+    pub(crate) const RANGE_SAFE_EQUALIZATION: &str = "range_safe_equalization";
     pub(crate) const DEAD_CODE: &str = "dead_code";
     pub(crate) const UNUSED_CONSTANTS: &str = "unused_constants";
 }

@@ -1,10 +1,12 @@
 //! Algorithms that improve accuracy.
 
-use super::FINETUNE;
+use super::{FINETUNE, PREPROCESS};
 use crate::options::row::{Choice, Row, any, bool, choice, float, floats, int, path, text, texts, yes};
 
 const ALGORITHMS: &[Choice] =
     &[yes("least_squares", &["least-squares"]), yes("adaround", &[]), yes("adaquant", &[])];
+
+const BALANCE_METHODS: &[Choice] = &[yes("max", &[])];
 
 const BEGINS: &[Choice] = &[yes("model", &["start"]), yes("least_squares", &["least-squares"])];
 
@@ -12,13 +14,13 @@ const ORDERS: &[Choice] = &[yes("natural", &[]), yes("variance", &[]), yes("leas
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
-    bool("include_cle", "equalize the weights of consecutive layers").aka(&["inclue_cle", "use_cle"]).fixed("false"),
-    int("cle_steps", -1, "repetitions of equalization"),
-    float("cle_total_layer_diff_threshold", "when adaptive equalization ends"),
-    bool("cle_scale_append_bias", "let biases take part in equalization"),
-    float("cle_weight_threshold", "weights below it are not equalized"),
-    bool("cle_scale_use_threshold", "leave out weights below the threshold"),
-    any("cle_balance_method", "how two ranges are balanced"),
+    bool("include_cle", "equalize the weights of consecutive layers").aka(&["inclue_cle", "use_cle"]).read_by(PREPROCESS),
+    int("cle_steps", -1, "sweeps of equalization; -1 goes on until nothing changes").read_by(PREPROCESS),
+    float("cle_total_layer_diff_threshold", "a sweep that changes weights by no more is the last").read_by(PREPROCESS),
+    bool("cle_scale_append_bias", "let biases count in the range of a channel").read_by(PREPROCESS),
+    float("cle_weight_threshold", "channels whose ranges in both layers together are below it are not equalized").read_by(PREPROCESS),
+    bool("cle_scale_use_threshold", "leave out channels below the threshold").read_by(PREPROCESS),
+    choice("cle_balance_method", BALANCE_METHODS, "which ranges of weights are balanced").read_by(PREPROCESS),
     bool("include_sq", "SmoothQuant: move scale from activations to weights").fixed("false"),
     float("smooth_alpha", "how much scale SmoothQuant moves"),
     bool("include_rotation", "rotate activations (QuaRot)").fixed("false"),
