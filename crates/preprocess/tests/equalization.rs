@@ -64,7 +64,7 @@ fn mobile(channels: usize, between: &[&str], bias: bool, seed: u64) -> Model {
             builder = builder.constant(&b, Tensor::f32(&[dims[0]], &noise(seed + 7 + i as u64, dims[0])));
             inputs.push(&b);
         }
-        let pads = if group > 1 { vec![1i64; 4] } else { vec![0; 4] };
+        let pads = if name == "d" { vec![1i64; 4] } else { vec![0; 4] };
         let attributes = [("group", (group as i64).into()), ("pads", pads.into())];
         builder = builder.node_with("Conv", &inputs, &[name], &attributes);
         tensor = name.into();
@@ -162,7 +162,13 @@ fn collected(model: &Model) -> (Stats, Vec<Value>) {
     let session = embedded().prepare(model, &PrepareOptions::watching(Watch::All)).unwrap();
     let info = &session.inputs()[0];
     let dims = info.ty.tensor().unwrap().fixed_dims().unwrap();
-    let shape = |name: &str| model.graph.tensor_type(name).unwrap().fixed_dims().unwrap();
+    let shape = |name: &str| {
+        model
+            .graph
+            .tensor_type(name)
+            .and_then(|ty| ty.fixed_dims())
+            .unwrap_or_else(|| panic!("shape of {name}"))
+    };
     let names: Vec<String> =
         std::iter::once(info.name.clone()).chain(session.watched().iter().cloned()).collect();
     let specs: Vec<TensorSpec> = names
@@ -367,11 +373,11 @@ fn the_first_convolution_is_equalized_against_normalizations() {
 
 #[test]
 fn a_channel_that_is_clipped_keeps_its_scale() {
-    let model = clipped(&mobile(6, &["Relu"], true, 5), 0.0, 1.0);
+    let model = clipped(&mobile(6, &["Relu"], false, 5), 0.0, 2.0);
     let (stats, _) = collected(&model);
     let after = safe(&model, &stats);
     let saturated =
-        stats.tensor("a.Relu").unwrap().channel_maxs().iter().map(|m| *m >= 1.0).collect::<Vec<_>>();
+        stats.tensor("a.Relu").unwrap().channel_maxs().iter().map(|m| *m >= 2.0).collect::<Vec<_>>();
     assert!(saturated.contains(&true) && saturated.contains(&false), "{saturated:?}");
     let (before, now) = (values(&model, "a.w"), values(&after.model, "a.w"));
     for (channel, saturated) in saturated.into_iter().enumerate() {
@@ -386,5 +392,8 @@ fn statistics_without_the_channels_are_a_reason() {
     let model = clipped(&mobile(3, &["Relu"], true, 5), 0.0, 1.0);
     let stats = Stats::from_values("x", &[1.0]).unwrap();
     let refused = refusals(&safe(&model, &stats), RANGE_SAFE);
-    assert!(refused[0].contains("3 channels of \"a.Relu\": collect them with --all"), "{refused:?}");
+    assert!(
+        refused.iter().any(|r| r.contains("3 channels of \"a.Relu\": collect them with --all")),
+        "{refused:?}"
+    );
 }

@@ -71,7 +71,8 @@ pub(crate) fn range_safe(
             let Some((head, tail)) = found.layers_of(pair) else { continue };
             let energy = energies.get(&pair.head).map_or(&[][..], Vec::as_slice);
             let choice = choose(head, tail, energy, channels);
-            if choice.after > choice.before * (1.0 - GAIN) {
+            let better = choice.after < choice.before * (1.0 - GAIN);
+            if !better {
                 continue;
             }
             let entry = brought.entry(pair.head).or_insert_with(|| Equalized {
