@@ -9,7 +9,7 @@ use crate::adaptive::{self, AdaOptions, OutputGrid, Refused};
 use crate::frontier::{Layer, Pair};
 use crate::input::Input;
 use crate::layer::{Activation, Op};
-use crate::least_squares::{self, Residual};
+use crate::least_squares::{self, Residual, Untunable};
 use crate::limits::Limits;
 use crate::round::{Found, least_squares};
 use crate::tuned::{LayerReport, Outcome};
@@ -21,6 +21,9 @@ const ROUNDED: f64 = 0.2;
 /// With more inputs of an output, the scale of what a layer reads is not tried: it would take longer than all the rest.
 const TRIED: usize = 1200;
 
+/// Samples that one message names.
+const NAMED: usize = 8;
+
 /// What the methods of a run need to know.
 pub(crate) struct Methods<'a> {
     pub(crate) config: &'a FinetuneConfig,
@@ -28,7 +31,12 @@ pub(crate) struct Methods<'a> {
     pub(crate) training: Option<AdaOptions>,
     /// How many samples there are.
     pub(crate) samples: usize,
+    /// What messages call them.
+    pub(crate) name: &'a SampleName<'a>,
 }
+
+/// What messages call a sample, by its place in the walk.
+pub(crate) type SampleName<'a> = dyn Fn(usize) -> String + Sync + 'a;
 
 /// Takes the samples of one layer for all methods of the run.
 pub(crate) struct Gatherer<'a> {
@@ -59,6 +67,17 @@ impl Methods<'_> {
     /// Whether samples come with the inputs of the float model.
     pub(crate) fn mixes_inputs(&self) -> bool {
         self.training.as_ref().is_some_and(|options| options.drop_ratio < 1.0)
+    }
+
+    /// Why a layer cannot be tuned, with the names of samples.
+    fn why(&self, reason: &Untunable) -> String {
+        let Untunable::NonFinite { first, last } = *reason else { return reason.to_string() };
+        let names: Vec<String> = (first..=last).take(NAMED).map(self.name).collect();
+        let more = if last - first >= NAMED { ", …" } else { "" };
+        format!(
+            "infinity or NaN in the layer's input, weights or output, in one of the samples {}{more}",
+            names.join(", ")
+        )
     }
 }
 
@@ -233,7 +252,7 @@ impl<'a> Gatherer<'a> {
     }
 
     fn chosen(self) -> Found {
-        let (layer, graph) = (self.layer, self.graph);
+        let (methods, layer, graph) = (self.methods, self.layer, self.graph);
         let limits =
             &self.input.as_ref().map_or_else(|| self.limits.clone(), |input| input.limits(self.limits));
         let skipped =
@@ -245,7 +264,7 @@ impl<'a> Gatherer<'a> {
         };
         let Begun { op, moments, positions, note } = begun;
         let solved = moments.map(|collector| {
-            let problem = collector?.finish().map_err(|e| e.to_string())?;
+            let problem = collector?.finish().map_err(|e| methods.why(&e))?;
             least_squares(layer, &op, graph, &problem, limits, &self.methods.config.search(), PULLS)
         });
         let (Some(positions), Some(options)) = (positions, &self.methods.training) else {
@@ -262,7 +281,10 @@ impl<'a> Gatherer<'a> {
         };
         let twin = Twin { layer, op: &op, weights: &self.weights, bias: self.bias };
         let trained = positions.and_then(|collector| {
-            let problem = collector.finish().map_err(|e| e.to_string())?;
+            let problem = collector.finish().map_err(|e| match &e {
+                Refused::Layer(reason) => methods.why(reason),
+                other => other.to_string(),
+            })?;
             adapt(&twin, graph, &problem, algorithm, options, first.as_ref())
         });
         match (trained, first) {

@@ -199,7 +199,7 @@ pub(crate) fn settle(
             give_up(done);
             tracing::warn!("layer {:?} is kept as it was: {BROKEN}", layer.node);
         }
-        layer.give(&mut model, &done.constants).map_err(|e| failure(&e))?;
+        layer.give(&mut model, &done.constants).map_err(|e| failure(&e, &|i| i.to_string()))?;
     }
     Ok((model, done))
 }

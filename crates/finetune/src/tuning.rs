@@ -41,6 +41,8 @@ impl Tuning<'_> {
         let total = layers.len() as u64;
         let progress = self.context.progress("finetuning", total, "layers");
         let load = |i: usize| -> Result<_, BoxError> { Ok(self.dataset.load(self.places[i])?.inputs) };
+        let name = |i: usize| self.dataset.id(self.places[i]).to_owned();
+        let failed = |e: FrontierError| failure(&e, &name);
         let stops = || self.context.interrupt.requested();
         let folder = self.checkpoint.folder();
         let mut options = Options::in_folder(folder);
@@ -53,7 +55,7 @@ impl Tuning<'_> {
         let model = loaded.model.clone();
         let samples = self.places.len();
         let engine = self.chosen.engine.as_ref();
-        let methods = Methods { config: self.config, training: self.training.clone(), samples };
+        let methods = Methods { config: self.config, training: self.training.clone(), samples, name: &name };
         let mut limits = Limits::of(&model);
         // Where layers do not wait for each other, or scales are to stay, what they read is given.
         // The same holds for what a node reads that is not tuned: it could not follow.
@@ -71,12 +73,12 @@ impl Tuning<'_> {
         }
         let whole = self.config.selective_update.then(|| {
             let output = self.config.output_index;
-            Whole::new(engine, float, samples, &load, &stops, output)
+            Whole::new(engine, float, samples, &load, &name, &stops, output)
         });
         let whole = whole.transpose()?;
         let mut current = model.clone();
-        let mut frontier = Frontier::new(engine, float, model, layers, samples, &load, &stops, options)
-            .map_err(|e| failure(&e))?;
+        let mut frontier =
+            Frontier::new(engine, float, model, layers, samples, &load, &stops, options).map_err(failed)?;
         let keep = |i: usize, layer: &Done, frontier: &mut Frontier<'_>, current: &mut Model| {
             frontier.layers()[i].give(current, &layer.constants)?;
             // What is tuned in parallel reads what the model gave before.
@@ -84,7 +86,7 @@ impl Tuning<'_> {
         };
         let mut done = self.checkpoint.done(frontier.layers().len());
         for (i, layer) in done.iter().enumerate() {
-            keep(i, layer, &mut frontier, &mut current).map_err(|e| failure(&e))?;
+            keep(i, layer, &mut frontier, &mut current).map_err(failed)?;
             if !alone {
                 remember(&mut limits, &current, layer);
             }
@@ -102,7 +104,7 @@ impl Tuning<'_> {
             {
                 let mut candidate = current.clone();
                 let constants = found.replaced();
-                frontier.layers()[i].give(&mut candidate, &constants).map_err(|e| failure(&e))?;
+                frontier.layers()[i].give(&mut candidate, &constants).map_err(failed)?;
                 let distance = whole.distance(&candidate)?;
                 if distance < *least {
                     *least = distance;
@@ -116,7 +118,7 @@ impl Tuning<'_> {
             let params = found.params();
             let record = Record { report: found.report, params, seconds: started.elapsed().as_secs_f64() };
             let layer = Done { constants, record };
-            keep(i, &layer, &mut frontier, &mut current).map_err(|e| failure(&e))?;
+            keep(i, &layer, &mut frontier, &mut current).map_err(failed)?;
             self.checkpoint.keep(i, &layer)?;
             if !alone {
                 remember(&mut limits, &current, &layer);
@@ -161,7 +163,7 @@ fn choose(
         gatherer.add(pairs);
         Ok(())
     };
-    frontier.layer(i, methods.mixes_inputs(), visit).map_err(|e| failure(&e))?;
+    frontier.layer(i, methods.mixes_inputs(), visit).map_err(|e| failure(&e, methods.name))?;
     Ok(gatherer.finish())
 }
 

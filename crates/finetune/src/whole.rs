@@ -7,11 +7,13 @@ use shiftwise_stage::report::count;
 use shiftwise_stage::{ExitStatus, Failure};
 
 use crate::frontier::{FrontierError, Load, Which};
+use crate::gather::SampleName;
 
 /// The outputs of the float model, to hold those of quantized models against.
 pub(crate) struct Whole<'a> {
     engine: &'a dyn Engine,
     load: &'a Load<'a>,
+    name: &'a SampleName<'a>,
     stops: &'a (dyn Fn() -> bool + Sync),
     /// Which output is looked at; all of them where none is named.
     output: Option<usize>,
@@ -28,6 +30,7 @@ impl<'a> Whole<'a> {
         float: &Model,
         samples: usize,
         load: &'a Load<'a>,
+        name: &'a SampleName<'a>,
         stops: &'a (dyn Fn() -> bool + Sync),
         output: Option<u64>,
     ) -> Result<Self, Failure> {
@@ -40,7 +43,7 @@ impl<'a> Whole<'a> {
             ))
             .with_help("the first output is 0; without the option, all count"));
         }
-        let mut this = Self { engine, load, stops, output, wanted: Vec::new() };
+        let mut this = Self { engine, load, name, stops, output, wanted: Vec::new() };
         this.wanted = this.run(Which::Float, float, samples, |_, values| values)?;
         Ok(this)
     }
@@ -85,17 +88,21 @@ impl<'a> Whole<'a> {
             };
             (0..samples).into_par_iter().map(one).collect()
         };
-        run().map_err(|e| failure(&e))
+        run().map_err(|e| failure(&e, self.name))
     }
 }
 
-/// An error of a run, with what to do about it.
-pub(crate) fn failure(error: &FrontierError) -> Failure {
-    match error {
+/// An error of a run, with the name of the sample that it is about, and what to do.
+pub(crate) fn failure(error: &FrontierError, name: &SampleName<'_>) -> Failure {
+    let failure = match error {
         FrontierError::Interrupted => Failure::interrupted("stopped; the layers that are done are kept")
             .with_help("run the same command again to go on"),
         FrontierError::Load { .. } => Failure::from_error(ExitStatus::Input, error)
             .with_help("repair or remove it, or go on without it: --skip-bad-samples"),
         other => Failure::from_error(ExitStatus::Input, other),
+    };
+    match error.sample() {
+        Some(sample) => failure.because(format!("the sample is {}", name(sample))),
+        None => failure,
     }
 }

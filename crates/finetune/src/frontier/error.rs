@@ -68,7 +68,7 @@ pub enum FrontierError {
         cause: EngineError,
     },
     /// A part of a model cannot be run on a sample.
-    #[error("run the {model} model on sample {sample}: {cause}")]
+    #[error("run the {model} model on a sample: {cause}")]
     Run {
         /// The model.
         model: Which,
@@ -79,7 +79,7 @@ pub enum FrontierError {
         cause: EngineError,
     },
     /// A sample does not have a value for an input.
-    #[error("run the {model} model on sample {sample}: the sample has no value for {tensor:?}")]
+    #[error("run the {model} model on a sample, which has no value for {tensor:?}")]
     Missing {
         /// The model.
         model: Which,
@@ -89,7 +89,7 @@ pub enum FrontierError {
         sample: usize,
     },
     /// A sample cannot be read.
-    #[error("read sample {sample}: {cause}")]
+    #[error("read a sample: {cause}")]
     Load {
         /// The sample.
         sample: usize,
@@ -106,6 +106,16 @@ pub enum FrontierError {
 }
 
 impl FrontierError {
+    /// The sample that it is about, in the order of the walk.
+    pub fn sample(&self) -> Option<usize> {
+        match self {
+            Self::Run { sample, .. } | Self::Missing { sample, .. } | Self::Load { sample, .. } => {
+                Some(*sample)
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn layer(layer: &Layer, reason: impl Into<String>) -> Self {
         Self::Layer { layer: layer.node.clone(), reason: reason.into() }
     }

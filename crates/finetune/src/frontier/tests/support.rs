@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 use shiftwise_engine::{Engine, Flow, PrepareOptions, Watch, embedded};
 use shiftwise_graph::{Graph, Model, Tensor, Value, infer_shapes};
+use shiftwise_kernels::quantize::Grid;
 use shiftwise_quant::{Decision, Placement, PlacementOptions, Position, QParams, QuantType, Role, emit};
 
 use super::super::*;
@@ -146,6 +147,13 @@ pub(super) fn walk(
     Walked { pairs, model: frontier.finish(), usage, runs, waited }
 }
 
+/// The grid of what a layer reads, as the model has it.
+fn grid(graph: &Graph, reading: &Reading) -> Grid {
+    let scale = graph.constant(&reading.scale).and_then(Tensor::scalar_f32).unwrap();
+    let (qmin, qmax) = reading.ty.full_range();
+    Grid { scale, zero_point: reading.zero_point as i32, qmin: qmin as i32, qmax: qmax as i32 }
+}
+
 fn bits(value: &Value) -> (Vec<usize>, Vec<u8>) {
     (value.shape().to_vec(), value.to_bytes())
 }
@@ -157,7 +165,8 @@ pub(super) fn compare(engine: &dyn Engine, float: &Model, walked: &Walked, sampl
         |get: &dyn Fn(&Layer) -> Vec<String>| layers.iter().flat_map(get).collect::<BTreeSet<String>>();
     let of_float =
         whole(engine, float, &names(&|l| vec![l.float_input.clone(), l.float_output.clone()]), samples);
-    let of_quantized = whole(engine, &walked.model, &names(&|l| vec![l.shown().to_owned()]), samples);
+    let shown = names(&|l| vec![l.shown().to_owned(), l.input.clone()]);
+    let of_quantized = whole(engine, &walked.model, &shown, samples);
     for (k, pairs) in &walked.pairs {
         let layer = &layers[*k];
         assert_eq!(
@@ -166,6 +175,10 @@ pub(super) fn compare(engine: &dyn Engine, float: &Model, walked: &Walked, sampl
         );
         for (pair, (f, q)) in pairs.iter().zip(of_float.iter().zip(&of_quantized)) {
             assert!(bits(&pair.x) == bits(&q[layer.shown()]), "input of {}", layer.node);
+            if let Some(reading) = &layer.reading {
+                let read = on_grid(&pair.x, grid(&walked.model.graph, reading)).unwrap();
+                assert!(bits(&read) == bits(&q[&layer.input]), "what {} reads", layer.node);
+            }
             assert!(bits(&pair.y) == bits(&f[&layer.float_output]), "output of {}", layer.node);
             assert_eq!(bits(pair.x_float.as_ref().unwrap()), bits(&f[&layer.float_input]), "{}", layer.node);
             let op = layer.op(pair.x.shape());
