@@ -7,6 +7,9 @@ use shiftwise_quant::input_channel_axis;
 use super::clip6::bounds;
 use super::patterns::Pair;
 
+/// How far below a bound a channel that is scaled stays on the samples: others may go beyond what was seen.
+const HEADROOM: f32 = 2.0;
+
 /// What calibration saw of one channel, and how far it may be scaled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Channel {
@@ -27,8 +30,8 @@ impl Channel {
     }
 }
 
-/// The channels between the layers of a pair. A channel that stays within the bounds of a Clip may be scaled until it reaches one; one
-/// that reaches a bound other than zero keeps its scale.
+/// The channels between the layers of a pair. A channel that stays within the bounds of a Clip may be scaled until it comes within
+/// [`HEADROOM`] of one; one that reaches a bound other than zero keeps its scale.
 ///
 /// Fails with the tensor that the statistics do not have channel by channel.
 pub(super) fn room(
@@ -67,7 +70,7 @@ pub(super) fn room(
             // A bound of zero stays zero, whatever the factor.
             for (value, bound) in [(max, hi), (min, lo)] {
                 if value != 0.0 && bound != 0.0 && value.signum() == bound.signum() {
-                    channel.most = channel.most.min(bound / value);
+                    channel.most = channel.most.min((bound / value / HEADROOM).max(1.0));
                 }
             }
         }
