@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use shiftwise_stage::{CommonArgs, DataArgs, EngineArgs, Flags, Program, Stage};
-
-use crate::Part;
+use shiftwise_stage::{CommonArgs, DataArgs, EngineArgs, Flags, Part, Program, Stage};
 
 /// Choose the integers of a quantized model anew, layer by layer, so that it gives what the float model gives
 #[derive(Debug, Parser)]

@@ -8,7 +8,7 @@ use shiftwise_artifact::{Artifact, Fingerprint, Input, Kind};
 use shiftwise_graph::{Model, Tensor};
 use shiftwise_quant::Position;
 use shiftwise_stage::report::count;
-use shiftwise_stage::{Begin, Context, Failure, LoadedModel, load_model};
+use shiftwise_stage::{Begin, Context, Failure, LoadedModel, Part, load_model};
 
 use crate::checkpoint::Done;
 use crate::frontier::Layer;
@@ -17,7 +17,7 @@ use crate::output::{CONSTANTS_FILE, LAYERS_FILE, PartLayer, constants_of, write_
 use crate::run::{Source, chosen_layers};
 use crate::tuned::Outcome;
 use crate::whole::failure;
-use crate::{Arguments, FinetuneConfig, Part};
+use crate::{Arguments, FinetuneConfig};
 
 /// Why a layer that was tuned alone is not tuned with the others.
 const BROKEN: &str = "its new positions, together with those of other layers, break a limit of the NPU";
@@ -105,7 +105,7 @@ impl<'a> Parts<'a> {
                 continue;
             };
             let other = this.first.display();
-            let of = this.opened.keys().next().map_or(0, |part| part.of());
+            let of = this.opened.keys().next().map_or(0, |part| part.of);
             if data.fingerprint != this.data.fingerprint {
                 return Err(refuse(format!("it was tuned on other samples than {other}")));
             }
@@ -115,7 +115,7 @@ impl<'a> Parts<'a> {
             if let Some(differs) = difference(&this.settings, &settings) {
                 return Err(refuse(format!("{differs} differs from that of {other}")));
             }
-            if part.of() != of {
+            if part.of != of {
                 return Err(refuse(format!("it is share {part}, but {other} is one of {of}")));
             }
             if let Some((first, _)) = this.opened.get(&part) {
@@ -124,7 +124,7 @@ impl<'a> Parts<'a> {
             this.opened.insert(part, (path, artifact));
         }
         let found = found.ok_or_else(|| Failure::usage("merge shares: none is given"))?;
-        let of = found.opened.keys().next().map_or(0, |part| part.of());
+        let of = found.opened.keys().next().map_or(0, |part| part.of);
         let missing: Vec<Part> = Part::all(of).filter(|part| !found.opened.contains_key(part)).collect();
         if missing.is_empty() {
             return Ok(found);

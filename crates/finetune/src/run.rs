@@ -8,7 +8,7 @@ use shiftwise_dataset::Dataset;
 use shiftwise_graph::Model;
 use shiftwise_quant::FLOAT_FILE;
 use shiftwise_stage::report::count;
-use shiftwise_stage::{Begin, Context, Failure, LoadedModel, data_input, input_specs, load_model};
+use shiftwise_stage::{Begin, Context, Failure, LoadedModel, Part, data_input, input_specs, load_model};
 
 use crate::checkpoint::Checkpoint;
 use crate::frontier::{FloatInput, Layer, find_layers};
@@ -16,7 +16,7 @@ use crate::merge::{SETTING, merge, settle};
 use crate::output::{write_model, write_part};
 use crate::shares::{costs, cut};
 use crate::tuning::Tuning;
-use crate::{Arguments, FinetuneConfig, Part, unread};
+use crate::{Arguments, FinetuneConfig, unread};
 
 /// Finetunes a model or a share of its layers, or joins shares.
 pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
@@ -251,13 +251,13 @@ fn share(
     samples: usize,
     config: &FinetuneConfig,
 ) -> Result<Vec<Layer>, Failure> {
-    if part.of() > layers.len() {
+    if part.of > layers.len() as u64 {
         let layers = count(layers.len() as u64, "layer");
         return Err(Failure::usage(format!("tune share {part}: the model has {layers} to tune"))
             .with_help("make fewer shares"));
     }
     let costs = costs(&source.float, &layers, samples, config.sampling().positions);
     tracing::debug!("estimated costs of layers: {costs:?}");
-    let range = cut(&costs, part.of()).into_iter().nth(part.index() - 1).unwrap_or_default();
+    let range = cut(&costs, part.of as usize).into_iter().nth(part.index as usize - 1).unwrap_or_default();
     Ok(layers.into_iter().skip(range.start).take(range.len()).collect())
 }

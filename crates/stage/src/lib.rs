@@ -14,6 +14,7 @@ mod logging;
 mod models;
 pub mod options;
 mod output;
+mod part;
 mod progress;
 pub mod report;
 mod run;
@@ -32,6 +33,7 @@ pub use models::{
 };
 pub use options::{Flags, Reader, Stage};
 pub use output::{Begin, Pending};
+pub use part::Part;
 pub use progress::Progress;
 pub use run::{Program, run};
 pub use sidecar::Sidecar;
