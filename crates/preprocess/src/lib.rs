@@ -9,6 +9,7 @@ mod args;
 mod config;
 mod equalize;
 mod error;
+mod opset;
 mod passes;
 mod prepare;
 mod report;
@@ -18,7 +19,10 @@ pub use args::Arguments;
 pub use config::{BalanceMethod, PreprocessConfig};
 pub use equalize::Equalized;
 pub use error::{DynamicDim, PreprocessError};
-pub use passes::{ConstantFolding, Constants, FoldBatchNorm, RemoveIdentity, dead_code, unused_constants};
+pub use passes::{
+    ConstantFolding, Constants, FoldBatchNorm, FuseActivations, FuseGelu, FuseInstanceNorm, FuseL2Norm,
+    FuseLayerNorm, Recognized, RemoveIdentity, dead_code, unused_constants,
+};
 pub use prepare::{Prepared, prepare, prepare_with};
 pub use report::Rewrites;
 pub use run::{REWRITES_FILE, run};

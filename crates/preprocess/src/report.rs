@@ -6,7 +6,7 @@ use shiftwise_stage::report::count;
 
 use crate::REWRITES_FILE;
 use crate::equalize::Equalized;
-use crate::passes::name;
+use crate::passes::{Recognized, name};
 
 /// What was done to a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -22,6 +22,8 @@ pub struct Rewrites {
     /// What range-safe equalization did, layer by layer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub equalized: Vec<Equalized>,
+    /// Activations of two nodes that are left as they are.
+    pub recognized: Vec<Recognized>,
     /// Which shapes of the result are not known, with first causes.
     pub shapes: ShapeReport,
 }
@@ -48,6 +50,12 @@ impl Rewrites {
     pub fn summary(&self) -> String {
         let did = [
             (name::FIX_DIMENSIONS, "fixed", "dimension"),
+            (name::CONVERT_OPSET, "made", "conversion to another opset"),
+            (name::FUSE_INSTANCE_NORM, "fused", "instance normalization"),
+            (name::FUSE_L2_NORM, "fused", "L2 normalization"),
+            (name::FUSE_LAYER_NORM, "fused", "layer normalization"),
+            (name::FUSE_GELU, "fused", "Gelu"),
+            (name::FUSE_ACTIVATIONS, "fused", "sigmoid"),
             (name::FOLD_BATCH_NORM, "folded", "batch normalization"),
             (name::CONSTANTS, "removed", "Constant node"),
             (name::CONSTANT_FOLDING, "evaluated", "constant node"),
@@ -64,6 +72,9 @@ impl Rewrites {
         if parts.is_empty() {
             parts.push("changed nothing".into());
         }
+        if self.applied(name::CONVERT_FP16_TO_FP32) > 0 {
+            parts.insert(0, "turned float16 into float32".into());
+        }
         let refused: usize = self.passes.iter().map(|p| p.refused.len()).sum();
         let declined = match refused as u64 {
             0 => String::new(),
@@ -75,6 +86,7 @@ impl Rewrites {
 
 fn plural(n: u64, noun: &str) -> String {
     match noun {
+        "conversion to another opset" if n > 1 => format!("{n} conversions to another opset"),
         "node that does nothing" if n > 1 => format!("{n} nodes that do nothing"),
         _ => count(n, noun),
     }
