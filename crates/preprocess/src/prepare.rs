@@ -30,7 +30,8 @@ pub struct Prepared {
 ///    was done;
 /// 2. dimensions are fixed: without, shape arithmetic is not constant;
 /// 3. Constant nodes become initializers: every other pass looks for constants there;
-/// 4. [`convert`](Work::convert): what the model is written in, before its operators are looked at;
+/// 4. [`convert`](Work::convert): what the model is written in, before its operators are looked at; also where nothing else is
+///    to be rewritten;
 /// 5. [`simplify`](Work::simplify): in turns, with shapes inferred between them, until nothing changes: each uncovers work for
 ///    the others;
 /// 6. nodes that became unused go, so that none counts as a second reader in what follows;
@@ -112,7 +113,7 @@ impl Work<'_> {
             self.raise_opset(self.config.convert_opset_version, "")?;
         }
         if self.config.convert_fp16_to_fp32 {
-            let report = passes::convert_to_float32(&mut self.model);
+            let report = passes::convert_to_float32(&mut self.model)?;
             self.rewrites.add(report);
         } else {
             self.rewrites.warnings.extend(passes::half_precision(&self.model));
@@ -150,14 +151,15 @@ impl Work<'_> {
         let mut changed = self.apply(config.fuse_instance_norm, &mut FuseInstanceNorm)?;
         changed |= self.apply(config.fuse_l2_norm, &mut FuseL2Norm)?;
         if config.upgrade_opset {
-            let layer_norm = config.fuse_layer_norm.then(|| FuseLayerNorm::needed_opset(&self.model)).flatten();
+            let layer_norm =
+                config.fuse_layer_norm.then(|| FuseLayerNorm::needed_opset(&self.model)).flatten();
             let gelu = config.fuse_gelu.then(|| FuseGelu::needed_opset(&self.model)).flatten();
             if let Some(needed) = layer_norm.max(gelu) {
                 self.raise_opset(needed, ", which a fusion needs")?;
                 infer_shapes(&mut self.model);
             }
         }
-        changed |= self.apply(config.fuse_layer_norm, &mut FuseLayerNorm::default())?;
+        changed |= self.apply(config.fuse_layer_norm, &mut FuseLayerNorm)?;
         changed |= self.apply(config.fuse_gelu, &mut FuseGelu)?;
         changed |= self.apply(config.fuse_activations, &mut FuseActivations)?;
         if changed {

@@ -47,7 +47,12 @@ fn model(dtype: DataType) -> Model {
         .constant("shape", Tensor::i64(&[1], &[1]))
         .constant("cond", condition)
         .node("Conv", &["x", "w", "b"], &["c"])
-        .node_with("If", &["cond"], &["i"], &[("then_branch", branch("t", 0.5)), ("else_branch", branch("e", 2.0))])
+        .node_with(
+            "If",
+            &["cond"],
+            &["i"],
+            &[("then_branch", branch("t", 0.5)), ("else_branch", branch("e", 2.0))],
+        )
         .node_with("ConstantOfShape", &["shape"], &["k"], &[("value", one(0.25))])
         .node("Add", &["i", "k"], &["y"])
         .build(&[], 13);

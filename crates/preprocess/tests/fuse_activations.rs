@@ -52,10 +52,49 @@ const ERF: [&[&str]; 3] = [
 ];
 
 const TANH: [&[&str]; 4] = [
-    &["c Pow x 3", "k Mul c 0.044715", "u Add x k", "t Mul u 0.7978846", "e Tanh t", "s Add e 1", "h Mul x 0.5", "y Mul h s"],
-    &["q Mul x x", "c Mul q x", "k Mul c 0.044715", "u Add x k", "t Mul u 0.7978846", "e Tanh t", "s Add e 1", "p Mul x s", "y Mul p 0.5"],
-    &["a Mul x 0.7978846", "k Mul x 0.044715", "q Mul k x", "u Add q 1", "t Mul a u", "e Tanh t", "s Add e 1", "h Mul x 0.5", "y Mul h s"],
-    &["q Pow x 2", "k Mul q 0.044715", "u Add k 1", "a Mul x 0.7978846", "t Mul a u", "e Tanh t", "s Add e 1", "h Mul s 0.5", "y Mul x h"],
+    &[
+        "c Pow x 3",
+        "k Mul c 0.044715",
+        "u Add x k",
+        "t Mul u 0.7978846",
+        "e Tanh t",
+        "s Add e 1",
+        "h Mul x 0.5",
+        "y Mul h s",
+    ],
+    &[
+        "q Mul x x",
+        "c Mul q x",
+        "k Mul c 0.044715",
+        "u Add x k",
+        "t Mul u 0.7978846",
+        "e Tanh t",
+        "s Add e 1",
+        "p Mul x s",
+        "y Mul p 0.5",
+    ],
+    &[
+        "a Mul x 0.7978846",
+        "k Mul x 0.044715",
+        "q Mul k x",
+        "u Add q 1",
+        "t Mul a u",
+        "e Tanh t",
+        "s Add e 1",
+        "h Mul x 0.5",
+        "y Mul h s",
+    ],
+    &[
+        "q Pow x 2",
+        "k Mul q 0.044715",
+        "u Add k 1",
+        "a Mul x 0.7978846",
+        "t Mul a u",
+        "e Tanh t",
+        "s Add e 1",
+        "h Mul s 0.5",
+        "y Mul x h",
+    ],
 ];
 
 const HARD_SWISH: [&[&str]; 7] = [

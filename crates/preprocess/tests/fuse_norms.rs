@@ -76,7 +76,11 @@ fn model(form: Form, shape: &[usize], axes: &[i64], parameters: &[usize], seed: 
     };
     b = two(mean(b, "q", "v"), "Add", "v", "epsilon", "a");
     let direct = form.inverse == 0 && !matches!(form.affine, 1 | 2);
-    b = if form.inverse == 3 { b.node("Pow", &["a", "half"], &["r"]) } else { b.node("Sqrt", &["a"], &["s"]) };
+    b = if form.inverse == 3 {
+        b.node("Pow", &["a", "half"], &["r"])
+    } else {
+        b.node("Sqrt", &["a"], &["s"])
+    };
     b = match form.inverse {
         3 => b,
         2 => b.node("Reciprocal", &["s"], &["r"]),
@@ -91,7 +95,13 @@ fn model(form: Form, shape: &[usize], axes: &[i64], parameters: &[usize], seed: 
         1 => two(two(two(b, "Mul", "r", "gamma", "k"), "Mul", "d", "k", "g"), "Add", "g", "beta", "y"),
         2 => {
             let b = two(two(b, "Mul", "r", "gamma", "k"), "Mul", "x", "k", "xk");
-            two(two(b, "Mul", "m", "k", "mk").node("Sub", &["beta", "mk"], &["rest"]), "Add", "xk", "rest", "y")
+            two(
+                two(b, "Mul", "m", "k", "mk").node("Sub", &["beta", "mk"], &["rest"]),
+                "Add",
+                "xk",
+                "rest",
+                "y",
+            )
         }
         3 => plain(b, "y"),
         _ => two(plain(b, "n"), "Mul", "n", "gamma", "y"),
@@ -163,10 +173,11 @@ fn l2(form: usize, rows: usize, columns: usize, axis: i64, swapped: bool, epsilo
     b = match form {
         0 => norm(b).node("Div", &["x", "n"], &["y"]),
         1 => norm(b).node("Clip", &["n", "epsilon"], &["c"]).node("Div", &["x", "c"], &["y"]),
-        2 => norm(b)
-            .node("Clip", &["n", "epsilon"], &["c"])
-            .node("Expand", &["c", "shape"], &["e"])
-            .node("Div", &["x", "e"], &["y"]),
+        2 => norm(b).node("Clip", &["n", "epsilon"], &["c"]).node("Expand", &["c", "shape"], &["e"]).node(
+            "Div",
+            &["x", "e"],
+            &["y"],
+        ),
         3 => two(norm(b), "Max", "n", "epsilon", "c").node("Div", &["x", "c"], &["y"]),
         4 => two(norm(b), "Add", "n", "epsilon", "c").node("Div", &["x", "c"], &["y"]),
         5 => {
@@ -179,7 +190,12 @@ fn l2(form: usize, rows: usize, columns: usize, axis: i64, swapped: bool, epsilo
             two(b, "Mul", "x", "r", "y")
         }
         _ => b
-            .node_with("ReduceSumSquare", &["x"], &["t"], &[("axes", vec![axis].into()), ("keepdims", 0i64.into())])
+            .node_with(
+                "ReduceSumSquare",
+                &["x"],
+                &["t"],
+                &[("axes", vec![axis].into()), ("keepdims", 0i64.into())],
+            )
             .node("Unsqueeze", &["t", "axis"], &["u"])
             .node("Sqrt", &["u"], &["s"])
             .node("Div", &["x", "s"], &["y"]),

@@ -31,10 +31,19 @@ fn check(model: &Model) -> Model {
     last
 }
 
-fn one(op: &str, inputs: &[&str], attributes: &[(&str, Attribute)], from: &[usize], to: &[usize], opset: i64) -> Model {
+fn one(
+    op: &str,
+    inputs: &[&str],
+    attributes: &[(&str, Attribute)],
+    from: &[usize],
+    to: &[usize],
+    opset: i64,
+) -> Model {
     let mut all = vec!["x"];
     all.extend(inputs);
-    constants(Builder::new().input("x", from)).node_with(op, &all, &["y"], attributes).build(&[("y", to)], opset)
+    constants(Builder::new().input("x", from))
+        .node_with(op, &all, &["y"], attributes)
+        .build(&[("y", to)], opset)
 }
 
 /// Constants of small graphs, by what they hold.
@@ -63,7 +72,10 @@ fn text(v: &str) -> Attribute {
 #[test]
 fn limits_and_paddings_become_inputs() {
     let limits = [("min", (-0.25f32).into()), ("max", 0.5f32.into())];
-    assert_eq!(check(&one("Clip", &[], &limits, &[3, 4], &[3, 4], 10)).graph.nodes().next().unwrap().1.inputs.len(), 3);
+    assert_eq!(
+        check(&one("Clip", &[], &limits, &[3, 4], &[3, 4], 10)).graph.nodes().next().unwrap().1.inputs.len(),
+        3
+    );
     check(&one("Clip", &[], &limits[1..], &[3, 4], &[3, 4], 10));
     check(&one("Clip", &[], &[], &[3, 4], &[3, 4], 10));
     let pads = ("pads", vec![0i64, 1, 2, 0].into());
@@ -88,7 +100,8 @@ fn images_are_resized_as_before() {
 
 #[test]
 fn regions_and_grids_are_sampled_as_before() {
-    let size = [("output_height", 2i64.into()), ("output_width", 2i64.into()), ("sampling_ratio", 2i64.into())];
+    let size =
+        [("output_height", 2i64.into()), ("output_width", 2i64.into()), ("sampling_ratio", 2i64.into())];
     check(&one("RoiAlign", &["rois", "batch"], &size, IMAGE, &[1, 2, 2, 2], 10));
     for mode in ["bilinear", "nearest", "bicubic"] {
         check(&one("GridSample", &["grid"], &[("mode", text(mode))], IMAGE, &[1, 2, 2, 2], 16));
@@ -121,7 +134,10 @@ fn averages_that_may_differ_are_refused() {
 
 fn refused(model: &Model, to: i64, reason: &str) {
     let after = converted(model, to);
-    assert_eq!(after.model.graph.nodes().map(|(_, n)| n.clone()).collect::<Vec<_>>(), model.graph.nodes().map(|(_, n)| n.clone()).collect::<Vec<_>>());
+    assert_eq!(
+        after.model.graph.nodes().map(|(_, n)| n.clone()).collect::<Vec<_>>(),
+        model.graph.nodes().map(|(_, n)| n.clone()).collect::<Vec<_>>()
+    );
     assert_eq!(after.model.opset(), model.opset());
     let warnings = after.rewrites.warnings.join("\n");
     assert!(warnings.contains(reason) && warnings.contains("node \"y\""), "{warnings}");

@@ -95,7 +95,9 @@ fn convertible(graph: &Graph, node: &Node, entry: &mut ClipToRelu) -> Result<(),
         return Err(format!("its lower limit is {min}, and that of Relu is 0"));
     }
     match entry.max {
-        Some(max) if max.is_nan() || max < 0.0 => Err(format!("its upper limit {max} is below the lower one")),
+        Some(max) if max.is_nan() || max < 0.0 => {
+            Err(format!("its upper limit {max} is below the lower one"))
+        }
         _ => Ok(()),
     }
 }

@@ -27,10 +27,11 @@ enum Limits {
 
 /// `y = Clip(x + 0)`, in an Add so that there is something before it.
 fn model(min: Option<f32>, max: Option<f32>, limits: Limits) -> Model {
-    let mut b = Builder::new()
-        .input("x", &[1, N])
-        .constant("zero", Tensor::f32(&[1], &[0.0]))
-        .node("Add", &["x", "zero"], &["a"]);
+    let mut b = Builder::new().input("x", &[1, N]).constant("zero", Tensor::f32(&[1], &[0.0])).node(
+        "Add",
+        &["x", "zero"],
+        &["a"],
+    );
     let mut inputs = vec!["a"];
     let mut attributes: Vec<(&str, Attribute)> = Vec::new();
     for (name, inner, value) in [("min", "min_of", min), ("max", "max_of", max)] {
@@ -64,7 +65,7 @@ fn run(model: &Model) -> Vec<f32> {
     session.run(&feeds, &mut |_, _| Flow::Continue).unwrap()[0].as_f32().unwrap().to_vec()
 }
 
-fn quantized(model: &Model, top: f32, config: QuantizeConfig) -> Quantized {
+fn quantized(model: &Model, top: f32, config: &QuantizeConfig) -> Quantized {
     let mut model = model.clone();
     shiftwise_graph::infer_shapes(&mut model);
     let names = ["x", "a", "y"];
@@ -78,7 +79,7 @@ fn quantized(model: &Model, top: f32, config: QuantizeConfig) -> Quantized {
     }
     accumulator.finish();
     let plan = Plan::whole(Fingerprint::of_bytes(b"test"), 1);
-    quantize(&model, &Stats::from_accumulators(&plan, &[accumulator]).unwrap(), &config).unwrap()
+    quantize(&model, &Stats::from_accumulators(&plan, &[accumulator]).unwrap(), config).unwrap()
 }
 
 fn config(convert_clip_to_relu: bool) -> QuantizeConfig {
@@ -96,7 +97,7 @@ fn only(q: &Quantized) -> &ClipToRelu {
 
 #[test]
 fn off_by_default() {
-    let q = quantized(&model(Some(0.0), Some(6.0), Limits::Scalars), 6.0, QuantizeConfig::default());
+    let q = quantized(&model(Some(0.0), Some(6.0), Limits::Scalars), 6.0, &QuantizeConfig::default());
     assert_eq!((count(&q.emitted.model, "Clip"), q.report.clip_to_relu.len()), (1, 0));
 }
 
@@ -104,7 +105,7 @@ fn off_by_default() {
 fn limits_of_every_form_are_read_and_the_float_model_keeps_its_clip() {
     use Limits::{Attributes, Constants, Identities, OfOneElement, Scalars};
     for limits in [Attributes, Scalars, OfOneElement, Constants, Identities] {
-        let q = quantized(&model(Some(0.0), Some(6.0), limits), 6.0, config(true));
+        let q = quantized(&model(Some(0.0), Some(6.0), limits), 6.0, &config(true));
         assert_eq!((count(&q.emitted.model, "Clip"), count(&q.emitted.model, "Relu")), (0, 1), "{limits:?}");
         assert_eq!(count(&q.float, "Clip"), 1);
         assert_eq!((only(&q).max, only(&q).declined.as_deref()), (Some(6.0), None));
@@ -123,7 +124,7 @@ fn where_the_largest_value_is_not_above_the_limit_nothing_changes() {
         ..config(convert)
     };
     let parts = model(Some(0.0), Some(6.0), Limits::Scalars);
-    let (relu, clip) = (quantized(&parts, 6.0, unsigned(true)), quantized(&parts, 6.0, unsigned(false)));
+    let (relu, clip) = (quantized(&parts, 6.0, &unsigned(true)), quantized(&parts, 6.0, &unsigned(false)));
     let largest = only(&relu).largest.unwrap();
     assert!((largest - 6.0).abs() < 1e-5, "{largest}");
     assert_eq!(run(&relu.emitted.model), run(&clip.emitted.model));
@@ -132,7 +133,7 @@ fn where_the_largest_value_is_not_above_the_limit_nothing_changes() {
 #[test]
 fn where_it_is_above_values_between_become_possible() {
     let parts = model(Some(0.0), Some(6.0), Limits::Scalars);
-    let (relu, clip) = (quantized(&parts, 6.0, config(true)), quantized(&parts, 6.0, config(false)));
+    let (relu, clip) = (quantized(&parts, 6.0, &config(true)), quantized(&parts, 6.0, &config(false)));
     let largest = only(&relu).largest.unwrap();
     assert!(largest > 6.0);
     let (relu, clip) = (run(&relu.emitted.model), run(&clip.emitted.model));
@@ -148,7 +149,7 @@ fn where_it_is_above_values_between_become_possible() {
 #[test]
 fn other_clips_stay_with_their_reason() {
     let reason = |min, max| {
-        let q = quantized(&model(min, max, Limits::Scalars), 6.0, config(true));
+        let q = quantized(&model(min, max, Limits::Scalars), 6.0, &config(true));
         assert_eq!(count(&q.emitted.model, "Clip"), 1);
         only(&q).declined.clone().unwrap()
     };
@@ -162,6 +163,6 @@ fn other_clips_stay_with_their_reason() {
         },
         ..config(true)
     };
-    let q = quantized(&model(Some(0.0), Some(6.0), Limits::Scalars), 6.0, plain);
+    let q = quantized(&model(Some(0.0), Some(6.0), Limits::Scalars), 6.0, &plain);
     assert!(only(&q).declined.as_deref().unwrap().contains("is not quantized"), "{:?}", only(&q));
 }

@@ -2,6 +2,12 @@
 //!
 //! One file a family of operators. A version of an operator that only takes more types than the one before needs nothing.
 
+#![allow(
+    clippy::unnecessary_wraps,
+    clippy::needless_pass_by_value,
+    reason = "adapters have one signature, also those that refuse nothing"
+)]
+
 mod axes;
 mod bounds;
 mod normalization;
@@ -92,7 +98,9 @@ impl Rebuild for Converter {
                 nodes = next;
             }
         }
-        nodes.into_iter().for_each(|node| new.node(node));
+        for node in nodes {
+            new.node(node);
+        }
         Ok(())
     }
 }

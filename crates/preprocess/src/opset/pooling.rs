@@ -19,7 +19,8 @@ fn average(step: &mut Step<'_>, node: Node) -> Result<(), String> {
 fn windows_fit(step: &Step<'_>, node: &Node) -> bool {
     let (Some(shape), Some(kernel)) = (step.shape(node, 0), node.ints("kernel_shape")) else { return false };
     let rank = kernel.len();
-    let at = |name: &str, i: usize, default: i64| node.ints(name).map_or(Some(default), |v| v.get(i).copied());
+    let at =
+        |name: &str, i: usize, default: i64| node.ints(name).map_or(Some(default), |v| v.get(i).copied());
     node.text("auto_pad").is_none_or(|a| a == "NOTSET")
         && shape.len() == rank + 2
         && (0..rank).all(|i| {

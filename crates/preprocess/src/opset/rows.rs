@@ -31,13 +31,12 @@ fn rows(step: &mut Step<'_>, mut node: Node) -> Result<(), String> {
         return Err("its input or output is missing".into());
     };
     let [flat, soft] = ["flattened", "rows"].map(|end| step.new.fresh_name(&format!("{y}_{end}")));
-    let back = match shape.as_deref().and_then(target) {
-        Some(target) => step.ints(&node, "shape", &target),
-        None => {
-            let shape = step.new.fresh_name(&format!("{y}_shape"));
-            step.put(Node::new("Shape", &shape, &[&x], &[&shape]))?;
-            shape
-        }
+    let back = if let Some(target) = shape.as_deref().and_then(target) {
+        step.ints(&node, "shape", &target)
+    } else {
+        let shape = step.new.fresh_name(&format!("{y}_shape"));
+        step.put(Node::new("Shape", &shape, &[&x], &[&shape]))?;
+        shape
     };
     step.put(Node::new("Flatten", &flat, &[&x], &[&flat]).with("axis", axis))?;
     (node.inputs, node.outputs) = (vec![flat], vec![soft.clone()]);

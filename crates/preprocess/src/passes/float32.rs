@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use shiftwise_graph::{
-    Attribute, DataType, Model, Node, Note, PassReport, Rebuild, Rebuilt, Scope, Tensor, ValueType,
-    map_element_types,
+    Attribute, DataType, GraphError, Model, Node, Note, PassReport, Rebuild, Rebuilt, Scope, Tensor,
+    ValueType, map_element_types,
 };
 
 use super::name;
@@ -34,7 +34,9 @@ const TYPE_ATTRIBUTES: [(&str, &str); 13] = [
 /// ```
 ///
 /// Inputs and outputs keep their names, and are float32.
-pub(crate) fn convert_to_float32(model: &mut Model) -> PassReport {
+///
+/// Fails where the graph would not be consistent, which is a bug.
+pub(crate) fn convert_to_float32(model: &mut Model) -> Result<PassReport, GraphError> {
     let mut report = PassReport::new(name::CONVERT_FP16_TO_FP32);
     let boundary = model.graph.inputs().iter().map(|v| ("input", v));
     for (what, value) in boundary.chain(model.graph.outputs().iter().map(|v| ("output", v))) {
@@ -48,6 +50,7 @@ pub(crate) fn convert_to_float32(model: &mut Model) -> PassReport {
     let mut widen = Widen::default();
     match model.graph.rebuilt(&mut widen) {
         Ok(graph) if widen.tensors + widen.attributes + report.applied.len() > 0 => {
+            graph.check(name::CONVERT_FP16_TO_FP32)?;
             model.graph = graph;
             let Widen { tensors, attributes } = widen;
             report.applied.push(Note {
@@ -58,16 +61,15 @@ pub(crate) fn convert_to_float32(model: &mut Model) -> PassReport {
         Ok(_) => report.refused.push(Note { node: "graph".into(), what: "nothing in it is float16".into() }),
         Err(note) => report.refused.push(note),
     }
-    report
+    Ok(report)
 }
 
 /// Says that a model is in half precision, and what to do about that; `None` for other models.
 pub(crate) fn half_precision(model: &Model) -> Option<String> {
     let half = |dtype: DataType| is_half(dtype).then_some(dtype);
-    let boundary = model.graph.inputs().iter().chain(model.graph.outputs());
-    let declared = boundary.filter_map(|v| half(v.ty.tensor()?.dtype)).next();
-    let constants: Vec<DataType> =
-        model.graph.initializers().filter_map(|(_, t)| half(t.dtype())).collect();
+    let mut boundary = model.graph.inputs().iter().chain(model.graph.outputs());
+    let declared = boundary.find_map(|v| half(v.ty.tensor()?.dtype));
+    let constants: Vec<DataType> = model.graph.initializers().filter_map(|(_, t)| half(t.dtype())).collect();
     let dtype = declared.or(constants.first().copied())?;
     Some(format!(
         "{} constants of the model, or its inputs and outputs, are {dtype}: what is {dtype} is neither folded nor quantized; \

@@ -4,8 +4,8 @@ use shiftwise_engine::Engine;
 use shiftwise_graph::{Model, Note, PassReport, infer_shapes};
 
 use super::name;
-use crate::opset::{NEWEST, OLDEST, convert};
 use crate::PreprocessError;
+use crate::opset::{NEWEST, OLDEST, convert};
 
 /// Writes the model for operator set `to`, whether for its own sake or because `why`. Where one node cannot be converted, the whole
 /// model is left as it is, and the report names the node.
@@ -32,6 +32,7 @@ pub(crate) fn convert_opset(
     match convert(model, to) {
         Ok((converted, changed)) => match lost(model, &converted, engine) {
             None => {
+                converted.graph.check(name::CONVERT_OPSET)?;
                 *model = converted;
                 let what = format!("from opset {from} to {to}{why}: {changed} nodes are written differently");
                 report.applied.push(Note { node: "graph".into(), what });

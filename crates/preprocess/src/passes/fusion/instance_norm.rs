@@ -92,8 +92,7 @@ fn fuse(graph: &Graph, found: &Normalized<'_>, channels: usize) -> Result<Patch,
 
 /// The name of a constant that only one node reads may stay; other readers keep what they have.
 pub(super) fn kept_or_fresh(graph: &Graph, name: &str, end: &str) -> String {
-    let private =
-        graph.uses(name).len() == 1 && !graph.is_output(name) && graph.initializer(name).is_some();
+    let private = graph.uses(name).len() == 1 && !graph.is_output(name) && graph.initializer(name).is_some();
     if private { name.to_owned() } else { graph.fresh_name(&format!("{name}_{end}")) }
 }
 

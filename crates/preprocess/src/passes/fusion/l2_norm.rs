@@ -13,7 +13,7 @@ const NEGLIGIBLE_ADDED: f64 = 1.001e-8;
 /// Puts one LpNormalization in the place of its parts. Along one axis,
 ///
 /// ```text
-/// y = x / n   or   x·(1/n),   n = ‖x‖₂   or   max(‖x‖₂, e)   or   ‖x‖₂ + e   or   sqrt(max(Σx², e²)),   ‖x‖₂ = sqrt(Σx²)
+/// y = x / n   or   x·(1/n),   n = ‖x‖₂   or   max(‖x‖₂, e)   or   ‖x‖₂ + e   or   sqrt(max(Σx², e²))   or   sqrt(Σx² + e²),   ‖x‖₂ = sqrt(Σx²)
 /// ```
 ///
 /// with any order of operands; norms by ReduceL2, or Sqrt of ReduceSumSquare, or of ReduceSum of a square; maxima by Max or Clip.
@@ -32,7 +32,13 @@ impl Rule for FuseL2Norm {
         let Some((m, found)) = find(graph, id, node) else { return Outcome::NoMatch };
         match fuse(graph, &m, &found, node) {
             Ok(patch) => {
-                Outcome::rewrite(patch, format!("{} nodes are an L2 normalization of {:?}", m.len(), found.x))
+                let without = match found.guard {
+                    Guard::None => String::new(),
+                    Guard::AtLeast(e) => format!("; norms below {e:e} are divided by themselves now"),
+                    Guard::Added(e) => format!("; {e:e} is not added to norms any more"),
+                };
+                let what = format!("{} nodes are an L2 normalization of {:?}{without}", m.len(), found.x);
+                Outcome::rewrite(patch, what)
             }
             Err(reason) => Outcome::Refused(reason),
         }
@@ -86,22 +92,21 @@ fn norm<'g>(m: &mut Matcher<'g>, x: &'g str, n: &'g str) -> Option<Found<'g>> {
     let expand = m.attempt(|m| m.made(n, "Expand")?.input(0));
     let (inner, guard) = guarded(m, expand.unwrap_or(n));
     let axes = m.attempt(|m| reduced(m, inner, "ReduceL2", x));
-    let (axes, guard) = match axes {
-        Some(axes) => (axes, guard),
-        None => {
-            let root = m.made(inner, "Sqrt")?;
-            let (sum, within) = guarded(m, root.input(0)?);
-            let guard = match (guard, within) {
-                (guard, Guard::None) => guard,
-                (Guard::None, Guard::AtLeast(e)) => Guard::AtLeast(e.sqrt()),
-                // Between norm and norm + sqrt(e), and near the former only where the norm is far above.
-                (Guard::None, Guard::Added(e)) => Guard::AtLeast(e.sqrt()),
-                _ => return None,
-            };
-            let squares = m.attempt(|m| reduced(m, sum, "ReduceSumSquare", x));
-            let axes = squares.or_else(|| m.attempt(|m| sum_of_squares(m, sum, x)))?;
-            (axes, guard)
-        }
+    let (axes, guard) = if let Some(axes) = axes {
+        (axes, guard)
+    } else {
+        let root = m.made(inner, "Sqrt")?;
+        let (sum, within) = guarded(m, root.input(0)?);
+        let guard = match (guard, within) {
+            (guard, Guard::None) => guard,
+            (Guard::None, Guard::AtLeast(e)) => Guard::AtLeast(e.sqrt()),
+            // Between norm and norm + sqrt(e), and near the former only where the norm is far above.
+            (Guard::None, Guard::Added(e)) => Guard::AtLeast(e.sqrt()),
+            _ => return None,
+        };
+        let squares = m.attempt(|m| reduced(m, sum, "ReduceSumSquare", x));
+        let axes = squares.or_else(|| m.attempt(|m| sum_of_squares(m, sum, x)))?;
+        (axes, guard)
     };
     Some(Found { x, axes, guard, expanded: expand.is_some() })
 }

@@ -20,9 +20,7 @@ const FIRST_OPSET: i64 = 17;
 /// in the forms of [`super::FuseInstanceNorm`]. Without gamma it is 1. A factor or offset that is not constant, or does not fit the last
 /// axes, stays behind as a node.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FuseLayerNorm {
-    wanted: Option<i64>,
-}
+pub struct FuseLayerNorm;
 
 impl FuseLayerNorm {
     /// The operator set that the model needs for a fusion that it does not have yet: the rule is asked, and changes nothing.
@@ -30,9 +28,11 @@ impl FuseLayerNorm {
         if model.opset() >= FIRST_OPSET {
             return None;
         }
-        let mut rule = Self { wanted: Some(FIRST_OPSET) };
-        let found = |(id, node)| matches!(rule.visit(model, id, node), Outcome::Rewrite(..));
-        model.graph.nodes().any(found).then_some(FIRST_OPSET)
+        let graph = &model.graph;
+        let found = |(id, node)| {
+            find(graph, id, node).filter(|f| !over_images(f)).is_some_and(|mut f| fuse(graph, &mut f).is_ok())
+        };
+        graph.nodes().any(found).then_some(FIRST_OPSET)
     }
 }
 
@@ -47,9 +47,7 @@ impl Rule for FuseLayerNorm {
             return Outcome::NoMatch;
         };
         match fuse(graph, &mut found) {
-            Ok(_) if self.wanted.unwrap_or(model.opset()) < FIRST_OPSET => {
-                Outcome::Refused(needs_opset(FIRST_OPSET, model.opset()))
-            }
+            Ok(_) if model.opset() < FIRST_OPSET => Outcome::Refused(needs_opset(FIRST_OPSET, model.opset())),
             Ok(patch) => Outcome::rewrite(
                 patch,
                 format!("{} nodes are a layer normalization of {:?}", found.matcher.len(), found.x),

@@ -132,13 +132,12 @@ fn mean<'g>(m: &mut Matcher<'g>, tensor: &'g str) -> Option<(&'g str, Over)> {
         };
         let x = m.wide(node.input(0)?);
         let rank = m.graph.tensor_type(x)?.rank()?;
-        let mut axes = match pooled {
-            Some(_) => (2..rank).collect(),
-            None => {
-                let axes = ints(m.graph, node, "axes", 1)?;
-                let placed = axes.iter().map(|a| usize::try_from(if *a < 0 { a + rank as i64 } else { *a }));
-                placed.collect::<Result<Vec<_>, _>>().ok()?
-            }
+        let mut axes: Vec<usize> = if pooled.is_some() {
+            (2..rank).collect()
+        } else {
+            let axes = ints(m.graph, node, "axes", 1)?;
+            let placed = axes.iter().map(|a| usize::try_from(if *a < 0 { a + rank as i64 } else { *a }));
+            placed.collect::<Result<_, _>>().ok()?
         };
         axes.sort_unstable();
         Some((x, Over { axes, rank, pooled: pooled.is_some() }))
@@ -207,7 +206,8 @@ fn variance<'g>(m: &mut Matcher<'g>, t: &'g str, x: &str, over: &Over) -> Option
     });
     let square = square.or_else(|| {
         m.attempt(|m| {
-            let node = m.made(squares, "Pow").filter(|n| n.input(1).and_then(|e| m.number(e)) == Some(2.0))?;
+            let node =
+                m.made(squares, "Pow").filter(|n| n.input(1).and_then(|e| m.number(e)) == Some(2.0))?;
             same(centred(m, node.input(0)?)?).then_some(())
         })
     });

@@ -48,7 +48,8 @@ fn factors<'g>(m: &mut Matcher<'g>, tensor: &'g str, x: &str, y: &str, depth: us
         "Mul" => a.times(factors(m, operands(node)?[0].1, x, y, depth)?),
         "Div" => a.times(Product::number(1.0 / m.number(node.input(1)?)?)),
         _ => {
-            let exponent = m.number(node.input(1)?).filter(|e| (1.0..=4.0).contains(e) && e.fract() == 0.0)?;
+            let exponent =
+                m.number(node.input(1)?).filter(|e| (1.0..=4.0).contains(e) && e.fract() == 0.0)?;
             (1..exponent as u32).fold(a, |p, _| p.times(a))
         }
     };
