@@ -40,9 +40,9 @@ fn rows(step: &mut Step<'_>, mut node: Node) -> Result<(), String> {
     };
     step.put(Node::new("Flatten", &flat, &[&x], &[&flat]).with("axis", axis))?;
     (node.inputs, node.outputs) = (vec![flat], vec![soft.clone()]);
-    let name = node.name.clone();
+    let name = if node.name.is_empty() { String::new() } else { format!("{}_reshape", node.name) };
     step.put(node.with("axis", 1i64))?;
-    step.put(Node::new("Reshape", &format!("{name}_reshape"), &[&soft, &back], &[&y]))
+    step.put(Node::new("Reshape", &name, &[&soft, &back], &[&y]))
 }
 
 /// The shape for a Reshape, where at most one extent is open.

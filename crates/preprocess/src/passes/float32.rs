@@ -72,8 +72,7 @@ pub(crate) fn half_precision(model: &Model) -> Option<String> {
     let constants: Vec<DataType> = model.graph.initializers().filter_map(|(_, t)| half(t.dtype())).collect();
     let dtype = declared.or(constants.first().copied())?;
     Some(format!(
-        "{} constants of the model, or its inputs and outputs, are {dtype}: what is {dtype} is neither folded nor quantized; \
-         set convert_fp16_to_fp32 = true",
+        "the model is in {dtype} ({} constants), which is neither folded nor quantized; set convert_fp16_to_fp32 = true",
         constants.len()
     ))
 }
