@@ -4,6 +4,7 @@
 //! constant time and changes only through a [`Patch`], after which it is checked. This crate computes nothing, knows
 //! nothing of quantization, and must never write a file: it hands out bytes.
 
+mod boundary;
 mod builder;
 mod dtype;
 mod error;
@@ -15,9 +16,11 @@ mod map;
 mod model;
 mod node;
 mod order;
+mod ordered;
 mod pass;
 mod patch;
 pub mod proto;
+mod readers;
 mod save;
 mod shape;
 mod tensor;

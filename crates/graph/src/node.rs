@@ -169,6 +169,15 @@ impl Node {
         })
     }
 
+    /// Names that the subgraphs read from the graphs around them; each once, in order.
+    pub(crate) fn captures(&self) -> Vec<String> {
+        let mut names = indexmap::IndexSet::new();
+        for (_, graph) in self.subgraphs() {
+            names.extend(graph.captures());
+        }
+        names.into_iter().collect()
+    }
+
     /// Makes what the subgraphs capture as `old` be captured as `new`.
     pub(crate) fn rename_captured(&mut self, old: &str, new: &str) {
         for attribute in self.attributes.values_mut() {

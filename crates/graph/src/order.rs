@@ -1,7 +1,7 @@
 //! Topological order and the consistency check that runs after every pass.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use crate::{Graph, GraphError, Node, NodeId};
 
@@ -71,15 +71,15 @@ impl Graph {
     /// Checks every invariant of a graph: each tensor has one producer, each read tensor exists before it is read, each
     /// output exists, indices agree with the nodes. `pass` is named in the error.
     pub fn check(&self, pass: &str) -> Result<(), GraphError> {
-        self.check_within(pass, &BTreeSet::new())
+        self.check_within(pass, None)
     }
 
-    fn check_within(&self, pass: &str, outer: &BTreeSet<String>) -> Result<(), GraphError> {
+    fn check_within(&self, pass: &str, outer: Option<&Names>) -> Result<(), GraphError> {
         let fail = |subject: String, reason: String| {
             Err(GraphError::Inconsistent { pass: pass.into(), subject, reason })
         };
         let mut known: HashSet<&str> = HashSet::new();
-        for input in &self.inputs {
+        for input in self.inputs.iter() {
             if !known.insert(&input.name) {
                 return fail(format!("input {:?}", input.name), "the name stands twice".into());
             }
@@ -91,7 +91,7 @@ impl Graph {
         }
         for (id, node) in self.nodes() {
             for input in reads(node) {
-                if !known.contains(input.as_str()) && !outer.contains(&input) {
+                if !known.contains(input.as_str()) && !outer.is_some_and(|o| o.contain(&input)) {
                     let reason = if self.producers.contains_key(&input) {
                         format!("it reads {input:?} before it is made: the graph has a cycle")
                     } else {
@@ -113,17 +113,16 @@ impl Graph {
                 }
             }
         }
-        for output in &self.outputs {
-            if !known.contains(output.name.as_str()) && !outer.contains(&output.name) {
+        for output in self.outputs.iter() {
+            if !known.contains(output.name.as_str()) && !outer.is_some_and(|o| o.contain(&output.name)) {
                 return fail(format!("output {:?}", output.name), "nothing makes it".into());
             }
         }
         if self.nodes().any(|(_, n)| n.subgraphs().next().is_some()) {
-            let visible: BTreeSet<String> =
-                known.iter().map(ToString::to_string).chain(outer.iter().cloned()).collect();
+            let visible = Names { own: known, outer };
             for (_, node) in self.nodes() {
                 for (_, subgraph) in node.subgraphs() {
-                    subgraph.check_within(pass, &visible)?;
+                    subgraph.check_within(pass, Some(&visible))?;
                 }
             }
         }
@@ -131,8 +130,19 @@ impl Graph {
     }
 }
 
+/// Names of a graph and of those around it.
+struct Names<'a> {
+    own: HashSet<&'a str>,
+    outer: Option<&'a Names<'a>>,
+}
+
+impl Names<'_> {
+    fn contain(&self, name: &str) -> bool {
+        self.own.contains(name) || self.outer.is_some_and(|outer| outer.contain(name))
+    }
+}
+
 /// Everything a node reads: its inputs and what its subgraphs capture.
 fn reads(node: &Node) -> Vec<String> {
-    let captured = node.subgraphs().flat_map(|(_, g)| g.captures());
-    node.inputs.iter().filter(|n| !n.is_empty()).cloned().chain(captured).collect()
+    node.inputs.iter().filter(|n| !n.is_empty()).cloned().chain(node.captures()).collect()
 }

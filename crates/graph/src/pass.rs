@@ -94,7 +94,7 @@ pub fn run_rule(model: &mut Model, rule: &mut dyn Rule) -> Result<PassReport, Gr
         return Ok(report);
     }
     let boundary =
-        (!rule.changes_boundary()).then(|| (model.graph.inputs.clone(), model.graph.outputs.clone()));
+        (!rule.changes_boundary()).then(|| (model.graph.inputs().to_vec(), model.graph.outputs().to_vec()));
     let mut declined = HashSet::new();
     let ids: Vec<NodeId> = model.graph.nodes().map(|(id, _)| id).collect();
     for id in ids {
@@ -121,7 +121,7 @@ pub fn run_rule(model: &mut Model, rule: &mut dyn Rule) -> Result<PassReport, Gr
         reason,
     };
     if boundary
-        .is_some_and(|(inputs, outputs)| inputs != model.graph.inputs || outputs != model.graph.outputs)
+        .is_some_and(|(inputs, outputs)| inputs != model.graph.inputs() || outputs != model.graph.outputs())
     {
         return Err(broken("graph", "the pass changed its inputs or outputs".into()));
     }

@@ -87,7 +87,7 @@ fn target<'a>(graph: &Graph, key: &'a str) -> Result<Target<'a>, String> {
 }
 
 fn all_types(graph: &Graph) -> impl Iterator<Item = &ValueType> {
-    graph.inputs.iter().chain(&graph.outputs).map(|v| &v.ty).chain(graph.types.values())
+    graph.inputs().iter().chain(graph.outputs()).map(|v| &v.ty).chain(graph.types.values())
 }
 
 /// Names of dimensions at the boundary and among recorded types.
@@ -130,7 +130,7 @@ fn rewrite(
             })
             .collect()
     };
-    let (mut inputs, outputs) = (boundary(&graph.inputs), boundary(&graph.outputs));
+    let (mut inputs, outputs) = (boundary(graph.inputs()), boundary(graph.outputs()));
     for input in &mut inputs {
         let ValueType::Tensor(ty) = &mut input.ty else { continue };
         for (axis, dim) in ty.shape.iter_mut().flatten().enumerate() {
@@ -139,7 +139,7 @@ fn rewrite(
             }
         }
     }
-    if inputs != graph.inputs || outputs != graph.outputs {
+    if inputs != graph.inputs() || outputs != graph.outputs() {
         patch.set_boundary(inputs, outputs);
     }
     for (name, ty) in graph.types() {
