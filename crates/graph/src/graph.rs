@@ -18,7 +18,7 @@ pub struct NodeId(pub(crate) u32);
 pub struct Use {
     /// The reader.
     pub node: NodeId,
-    /// Which of its inputs; `None` when its subgraphs capture the name.
+    /// Which of its inputs; `None` when one of its subgraphs captures the name.
     pub input: Option<usize>,
 }
 
@@ -115,8 +115,7 @@ impl Graph {
         Some((id, self.node(id)?))
     }
 
-    /// Every place that reads `tensor`, once for each input of a node, and once for all that its subgraphs capture; graph outputs do
-    /// not count. In execution order after a sort, in no particular (but always the same) order while patches are applied.
+    /// Every place that reads `tensor`, once for each input and for each subgraph that captures it; graph outputs do not count. In execution order after a sort, in no particular (but always the same) order while patches are applied.
     pub fn uses(&self, tensor: &str) -> &[Use] {
         self.uses.get(tensor).map_or(&[], Readers::list)
     }
@@ -296,7 +295,7 @@ impl Graph {
     }
 
     /// Whether the name means something of this graph's own.
-    fn defines(&self, name: &str) -> bool {
+    pub(crate) fn defines(&self, name: &str) -> bool {
         self.initializers.contains_key(name) || self.producers.contains_key(name) || self.is_input(name)
     }
 

@@ -169,13 +169,9 @@ impl Node {
         })
     }
 
-    /// Names that the subgraphs read from the graphs around them; each once, in order.
+    /// Names that the subgraphs read from the graphs around them, each once for a subgraph.
     pub(crate) fn captures(&self) -> Vec<String> {
-        let mut names = indexmap::IndexSet::new();
-        for (_, graph) in self.subgraphs() {
-            names.extend(graph.captures());
-        }
-        names.into_iter().collect()
+        self.subgraphs().flat_map(|(_, graph)| graph.captures()).collect()
     }
 
     /// Makes what the subgraphs capture as `old` be captured as `new`.

@@ -27,32 +27,49 @@ impl Readers {
         self.captures > 0
     }
 
-    /// Adds a reader that is not among them.
+    /// Adds a reader. Captures may stand there already: each subgraph of a node is one.
     pub(crate) fn push(&mut self, reader: Use) {
         self.captures += usize::from(reader.input.is_none());
         self.list.push(reader);
-        if !self.places.is_empty() {
+        if self.places.is_empty() {
+            self.index();
+        } else {
             self.places.insert(reader, self.list.len() - 1);
-        } else if self.list.len() > SHORT {
-            self.places = self.list.iter().enumerate().map(|(i, u)| (*u, i)).collect();
         }
     }
 
-    /// Takes a reader away. In a short list the others keep their order; in a long one the last takes its place.
+    fn index(&mut self) {
+        self.places.clear();
+        if self.list.len() > SHORT {
+            self.places.extend(self.list.iter().enumerate().map(|(i, u)| (*u, i)));
+        }
+    }
+
+    /// Takes a reader away, with all captures of its node if it is one. In a short list the others keep their order; in a long one
+    /// the last takes its place.
     pub(crate) fn remove(&mut self, reader: Use) {
-        if self.places.is_empty() {
-            if let Some(place) = self.list.iter().position(|u| *u == reader) {
-                self.list.remove(place);
-                self.captures -= usize::from(reader.input.is_none());
-            }
+        if self.places.is_empty() || reader.input.is_none() {
+            self.list.retain(|u| *u != reader);
+            self.captures = self.list.iter().filter(|u| u.input.is_none()).count();
+            self.index();
             return;
         }
         let Some(place) = self.places.remove(&reader) else { return };
         self.list.swap_remove(place);
-        self.captures -= usize::from(reader.input.is_none());
         if let Some(moved) = self.list.get(place) {
+            // Captures are never looked up.
             self.places.insert(*moved, place);
         }
+    }
+
+    /// Puts them in the order of their nodes, whose places these are.
+    pub(crate) fn sort(&mut self, places: &[u32]) {
+        let key = |u: &Use| (places.get(u.node.0 as usize).copied(), u.input.is_none(), u.input);
+        if self.list.is_sorted_by_key(key) {
+            return;
+        }
+        self.list.sort_unstable_by_key(key);
+        self.index();
     }
 
     /// The nodes among them, each once.
@@ -82,8 +99,10 @@ mod tests {
             let mut readers = Readers::default();
             let mut plain = Vec::new();
             for i in 0..count {
-                readers.push(reader(i));
-                plain.push(reader(i));
+                for _ in 0..=usize::from(reader(i).input.is_none()) {
+                    readers.push(reader(i));
+                    plain.push(reader(i));
+                }
             }
             for i in (0..count).filter(|i| i % 3 == 0) {
                 readers.remove(reader(i));
