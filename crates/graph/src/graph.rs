@@ -255,7 +255,7 @@ impl Graph {
             self.producers.insert(output.clone(), id);
         }
         for (i, input) in node.inputs.iter().enumerate().filter(|(_, n)| !n.is_empty()) {
-            self.uses.entry(input.clone()).or_default().push(Use { node: id, input: Some(i) });
+            add(&mut self.uses, input, Use { node: id, input: Some(i) });
         }
         for name in node.captures() {
             self.uses.entry(name).or_default().push(Use { node: id, input: None });
@@ -290,7 +290,7 @@ impl Graph {
         let reader = Use { node: id, input: Some(input) };
         forget(&mut self.uses, &before, reader);
         if !tensor.is_empty() {
-            self.uses.entry(tensor.into()).or_default().push(reader);
+            add(&mut self.uses, tensor, reader);
         }
     }
 
@@ -342,6 +342,15 @@ impl Graph {
             }
         }
         names.into_iter().collect()
+    }
+}
+
+/// Adds a reader to those of a tensor.
+fn add(uses: &mut HashMap<String, Readers>, tensor: &str, reader: Use) {
+    if let Some(readers) = uses.get_mut(tensor) {
+        readers.push(reader);
+    } else {
+        uses.entry(tensor.into()).or_default().push(reader);
     }
 }
 

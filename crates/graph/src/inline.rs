@@ -215,9 +215,7 @@ impl Inliner<'_> {
                 self.rename(node, &mut inner, prefix);
             }
         }
-        graph
-            .outputs
-            .for_each_mut(|output| output.name = self.renamed(&output.name, &mut inner, prefix));
+        graph.outputs.for_each_mut(|output| output.name = self.renamed(&output.name, &mut inner, prefix));
         graph.reindex();
     }
 }

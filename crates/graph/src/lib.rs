@@ -38,7 +38,10 @@ pub use node::{Attribute, Node};
 pub use pass::{Note, Outcome, PassReport, Rule, run_rule};
 pub use patch::Patch;
 pub use save::{Encoded, Weights};
-pub use shape::{ShapeIssue, ShapeIssueKind, ShapeReport, fix_dims, infer_shapes};
+pub use shape::{
+    ShapeIssue, ShapeIssueKind, ShapeOptions, ShapeReport, fix_dims, infer_shapes, infer_shapes_with,
+    known_shapes, merge_dims,
+};
 pub use tensor::{Tensor, TensorData};
 pub use types::{Dim, TensorType, ValueInfo, ValueType};
 pub use value::Value;

@@ -220,7 +220,8 @@ impl Graph {
             patch.outputs.iter().map(|(n, i, name)| ((*n, *i), name.as_str())).collect();
         let constants: HashMap<&str, bool> =
             patch.initializers.iter().map(|(name, t)| (name.as_str(), t.is_some())).collect();
-        let declared = patch.boundary.as_ref().map(|(inputs, _)| crate::boundary::Boundary::from(inputs.clone()));
+        let declared =
+            patch.boundary.as_ref().map(|(inputs, _)| crate::boundary::Boundary::from(inputs.clone()));
         let inputs = declared.as_ref().unwrap_or(&self.inputs);
 
         let mut freed: HashSet<&str> = HashSet::new();
@@ -246,10 +247,7 @@ impl Graph {
         let from_inserts =
             patch.insert.iter().flat_map(|(_, node)| node.outputs.iter().map(move |o| (node, o.as_str())));
         for (node, name) in from_renames.chain(from_inserts).filter(|(_, name)| !name.is_empty()) {
-            let taken = is_made(name)
-                || is_constant(name)
-                || inputs.contains(name)
-                || !made.insert(name);
+            let taken = is_made(name) || is_constant(name) || inputs.contains(name) || !made.insert(name);
             if taken {
                 return Err(format!("{} makes {name:?}, which exists already", node.label()));
             }
