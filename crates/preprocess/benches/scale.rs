@@ -60,14 +60,15 @@ fn ints(values: &[i64]) -> Attribute {
 }
 
 fn convolutions(length: usize) -> Model {
-    let mut builder = Builder::new().input("t0", &[1, 2, 4, 4]).constant("w", Tensor::f32(&[2, 2, 1, 1], &[0.5; 4]));
+    let mut builder =
+        Builder::new().input("t0", &[1, 2, 4, 4]).constant("w", Tensor::f32(&[2, 2, 1, 1], &[0.5; 4]));
     for name in ["gamma", "beta", "mean", "var"] {
         builder = builder.constant(name, Tensor::f32(&[2], &[0.5, 1.0]));
     }
     let count = length / 3;
     for i in 0..count {
-        let [x, c, b, y] = ["t", "c", "b", "t"].map(|stem| stem.to_owned());
-        let (x, c, b, y) = (format!("{x}{i}"), format!("{c}{i}"), format!("{b}{i}"), format!("{y}{}", i + 1));
+        let [x, c, b] = ["t", "c", "b"].map(|stem| format!("{stem}{i}"));
+        let y = format!("t{}", i + 1);
         builder = builder
             .node_with("Conv", &[&x, "w"], &[&c], &[("kernel_shape", ints(&[1, 1]))])
             .node("BatchNormalization", &[&c, "gamma", "beta", "mean", "var"], &[&b])
@@ -107,9 +108,11 @@ fn outputs(length: usize) -> Model {
     let count = length / 2;
     let mut names = Vec::new();
     for i in 0..count {
-        builder = builder
-            .node("Relu", &["x"], &[&format!("r{i}")])
-            .node("Identity", &[&format!("r{i}")], &[&format!("y{i}")]);
+        builder = builder.node("Relu", &["x"], &[&format!("r{i}")]).node(
+            "Identity",
+            &[&format!("r{i}")],
+            &[&format!("y{i}")],
+        );
         names.push(format!("y{i}"));
     }
     let shape: &[usize] = &[1, 8];

@@ -18,7 +18,10 @@ pub use args::Arguments;
 pub use config::{BalanceMethod, PreprocessConfig};
 pub use equalize::Equalized;
 pub use error::{DynamicDim, PreprocessError};
-pub use passes::{ConstantFolding, Constants, FoldBatchNorm, RemoveIdentity, dead_code, unused_constants};
+pub use passes::{
+    ConstantFolding, Constants, CopyShared, FoldBatchNorm, RemoveIdentity, channels_last, dead_code,
+    unused_constants,
+};
 pub use prepare::{Prepared, prepare, prepare_with};
 pub use report::Rewrites;
 pub use run::{REWRITES_FILE, run};

@@ -1,8 +1,10 @@
 //! The passes, one a file.
 
+mod channels_last;
 mod checks;
 mod constant_folding;
 mod constants;
+mod copy_shared;
 mod dead_code;
 mod dimensions;
 mod fold_batch_norm;
@@ -10,11 +12,13 @@ mod functions;
 mod identity;
 mod no_op;
 
+pub use channels_last::channels_last;
 pub(crate) use checks::{check_inputs, check_model};
 pub use constant_folding::ConstantFolding;
 pub use constants::Constants;
+pub use copy_shared::CopyShared;
 pub use dead_code::{dead_code, unused_constants};
-pub(crate) use dimensions::fix_dimensions;
+pub(crate) use dimensions::{fix_dimensions, merge_dimensions};
 pub use fold_batch_norm::FoldBatchNorm;
 pub(crate) use functions::inline_functions;
 pub use identity::RemoveIdentity;
@@ -23,6 +27,10 @@ pub use identity::RemoveIdentity;
 pub(crate) mod name {
     pub(crate) const INLINE_FUNCTIONS: &str = "inline_functions";
     pub(crate) const FIX_DIMENSIONS: &str = "fix_dimensions";
+    pub(crate) const MERGE_DIMENSIONS: &str = "merge_dimensions";
+    pub(crate) const CHANNELS_LAST: &str = "convert_nchw_to_nhwc";
+    pub(crate) const COPY_SHARED: &str = "copy_shared_init";
+    pub(crate) const COPY_BIASES: &str = "copy_bias_init";
     pub(crate) const CONSTANTS: &str = "constants";
     pub(crate) const CONSTANT_FOLDING: &str = "constant_folding";
     pub(crate) const REMOVE_IDENTITY: &str = "remove_identity";
