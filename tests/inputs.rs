@@ -107,7 +107,6 @@ fn a_channels_last_model_is_fed_what_the_model_was_made_for() {
     // A recipe that names the layout, either one, and arrays in either.
     let text = fs::read_to_string(&case.recipe).unwrap();
     let text: String = text.lines().filter(|l| !l.starts_with("layout")).map(|l| format!("{l}\n")).collect();
-    let stats = fs::read(turned.path("stats").join("stats.bin")).ok();
     for layout in ["NCHW", "NHWC"] {
         let recipe = dir.path().join(format!("{layout}.toml"));
         fs::write(&recipe, format!("layout = \"{layout}\"\n{text}")).unwrap();
@@ -115,7 +114,6 @@ fn a_channels_last_model_is_fed_what_the_model_was_made_for() {
         let data = ["--data".as_ref(), case.calibration.as_path(), "--recipe".as_ref(), &recipe];
         let other = other.quantized(&data);
         assert_eq!(other.model("quantized"), turned.model("quantized"), "{layout}");
-        assert!(stats.is_none() || fs::read(other.path("stats").join("stats.bin")).ok() == stats);
     }
     let at = |y: usize, x: usize, channel: usize| ((y * 31 + x * 17 + channel * 101) % 255) as f32 / 255.0;
     let first = (0..c * h * w).map(|i| at(i / w % h, i % w, i / (h * w)));
