@@ -53,6 +53,11 @@ lint:
 # As `check`, with the slow cases: whole reference models, kills at many moments
 check-all: check
     SHIFTWISE_SLOW=1 scripts/test
+    "{{ just_executable() }}" --justfile "{{ justfile() }}" large-model
+
+# Prepare a model of more than 2 GiB, and check memory, files and messages: [FOLDER [MATRICES]]
+large-model *ARGS: build
+    "$(scripts/python)" scripts/large-model {{ ARGS }}
 
 # Try damaged and forged files on a target of fuzz/ (stats, checkpoint); needs nightly Rust and cargo-fuzz
 fuzz TARGET="stats" SECONDS="60":
@@ -70,6 +75,10 @@ bench *ARGS:
 # Print ratios of speed and memory: the embedded engine against ONNX Runtime, on MODELS or on all
 bench-engines *MODELS:
     SHIFTWISE_PYTHON="$(scripts/python)" cargo bench --locked --package shiftwise-engine --bench against_onnxruntime -- {{ MODELS }}
+
+# Print time per node of preparing graphs of 5,000 and 50,000 nodes
+bench-preprocess:
+    cargo bench --locked --package shiftwise-preprocess --bench scale
 
 # Print speed of finetuning beside the peak of matrix products, on the layers of MODELS or of all
 bench-finetune *MODELS:

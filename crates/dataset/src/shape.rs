@@ -1,11 +1,20 @@
 //! Whether data fits an input.
 
+use shiftwise_graph::Value;
+
 use crate::InputSpec;
 use crate::error::Misfit;
 
 /// The shape under which data of shape `found` goes into `input`: as it is, with a leading 1 added, or, for flat data,
 /// reshaped. A sample is a batch of one, so a dynamic first dimension becomes 1.
+///
+/// For an input that was channels-first it may be the shape from before, which also is that of flat data: see [`arranged`].
 pub(crate) fn fit(found: &[usize], input: &InputSpec) -> Option<Vec<usize>> {
+    if let Some(before) = input.before() {
+        let now = InputSpec { was_channels_first: false, ..input.clone() };
+        let either = if found.len() == 1 { [&before, &now] } else { [&now, &before] };
+        return either.into_iter().find_map(|input| fit(found, input));
+    }
     if agrees(found, input) {
         return Some(found.to_vec());
     }
@@ -22,6 +31,16 @@ pub(crate) fn fit(found: &[usize], input: &InputSpec) -> Option<Vec<usize>> {
         .collect::<Option<_>>()?;
     let elements = full.iter().try_fold(1_usize, |n, d| n.checked_mul(*d))?;
     (elements == flat && !full.is_empty()).then_some(full)
+}
+
+/// A value that [`fit`] gave its shape, in the layout of the input.
+pub(crate) fn arranged(value: Value, input: &InputSpec) -> Value {
+    match input.before() {
+        Some(before) if !agrees(value.shape(), input) && agrees(value.shape(), &before) => {
+            value.permuted(&[0, 2, 3, 1])
+        }
+        _ => value,
+    }
 }
 
 fn agrees(found: &[usize], input: &InputSpec) -> bool {
@@ -64,6 +83,7 @@ mod tests {
             name: "x".to_owned(),
             dtype: DataType::Float,
             shape: shape.iter().map(|d| usize::try_from(*d).ok()).collect(),
+            was_channels_first: false,
         }
     }
 
@@ -85,6 +105,22 @@ mod tests {
         assert_eq!(fit(&[13], &input(&[-1, 3, 4])), None);
         assert_eq!(fit(&[12], &input(&[-1, 3, -1])), None);
         assert_eq!(fit(&[12], &input(&[-1, -1])), Some(vec![1, 12]));
+    }
+
+    #[test]
+    fn samples_from_before_a_conversion_are_turned() {
+        let spec = InputSpec { was_channels_first: true, ..input(&[-1, 2, 3, 1]) };
+        let channels_first = InputSpec { was_channels_first: true, ..input(&[1, 4, 5, 3]) };
+        assert_eq!(fit(&[3, 4, 5], &channels_first), Some(vec![1, 3, 4, 5]));
+        assert_eq!(fit(&[4, 5, 3], &channels_first), Some(vec![1, 4, 5, 3]));
+        assert_eq!(fit(&[60], &channels_first), Some(vec![1, 3, 4, 5]));
+        assert_eq!(fit(&[5, 4, 3], &channels_first), None);
+        assert_eq!(fit(&[1, 2, 3], &spec), Some(vec![1, 1, 2, 3]));
+        let value = Value::f32(&[1, 3, 4, 5], (0..60u8).map(f32::from).collect());
+        let turned = arranged(value.clone(), &channels_first);
+        assert_eq!(turned.shape(), [1, 4, 5, 3]);
+        assert_eq!(turned.as_f32().unwrap()[..4], [0.0, 20.0, 40.0, 1.0]);
+        assert_eq!(arranged(turned.clone(), &channels_first), turned);
     }
 
     #[test]

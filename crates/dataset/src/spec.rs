@@ -16,9 +16,19 @@ pub struct InputSpec {
     pub dtype: DataType,
     /// Dimensions, outermost first; `None` for those that the model leaves open.
     pub shape: Vec<Option<usize>>,
+    /// Whether the model took \[N, C, H, W\] before it was made to take the \[N, H, W, C\] that `shape` says. Samples of that shape
+    /// are turned then.
+    pub was_channels_first: bool,
 }
 
 impl InputSpec {
+    /// The input as it was when it was channels-first.
+    pub(crate) fn before(&self) -> Option<Self> {
+        let [n, h, w, c] = *self.shape.as_slice() else { return None };
+        let before = Self { shape: vec![n, c, h, w], was_channels_first: false, ..self.clone() };
+        self.was_channels_first.then_some(before)
+    }
+
     /// The shape for messages, `?` for dynamic dimensions.
     pub(crate) fn shape_text(&self) -> String {
         let dims: Vec<String> =

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use shiftwise_stage::{ExternalData, Failure};
 
 use crate::adaptive::{self, AdaOptions, Begin, Refused};
 use crate::least_squares::{Order, Sampling, Search};
@@ -129,6 +130,10 @@ pub struct FinetuneConfig {
     pub use_external_data_format: bool,
     /// Smallest tensor in bytes that goes there.
     pub external_data_threshold: u64,
+    /// All of these in one file, or each in its own.
+    pub all_tensors_to_one_file: bool,
+    /// The file, or the folder where it ends in `/`, beside the model.
+    pub external_data_location: String,
 }
 
 impl Default for FinetuneConfig {
@@ -165,11 +170,24 @@ impl Default for FinetuneConfig {
             ref_model_path: None,
             use_external_data_format: false,
             external_data_threshold: 1024,
+            all_tensors_to_one_file: true,
+            external_data_location: String::new(),
         }
     }
 }
 
 impl FinetuneConfig {
+    /// Where weights go; fails for a place that is none.
+    pub(crate) fn external_data(&self) -> Result<ExternalData, Failure> {
+        ExternalData {
+            always: self.use_external_data_format,
+            threshold: self.external_data_threshold,
+            one_file: self.all_tensors_to_one_file,
+            location: self.external_data_location.clone(),
+        }
+        .checked()
+    }
+
     /// The positions that least squares looks at.
     pub(crate) fn sampling(&self) -> Sampling {
         self.sampled(&Sampling::default())

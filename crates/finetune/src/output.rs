@@ -9,7 +9,7 @@ use shiftwise_graph::{Builder, Model, Tensor};
 use shiftwise_quant::{TENSORS_FILE, TensorRecord};
 use shiftwise_stage::report::count;
 use shiftwise_stage::{
-    Context, ExternalData, Failure, MODEL_DATA_FILE, MODEL_FILE, Pending, Sidecar, save_model, save_model_as,
+    Context, ExternalData, Failure, Pending, Sidecar, model_files, save_model, save_model_as,
 };
 
 use crate::checkpoint::{Done, Record};
@@ -27,7 +27,7 @@ pub(crate) const LAYERS_FILE: &str = "layers.json";
 pub(crate) const CONSTANTS_FILE: &str = "constants.onnx";
 
 /// Files that are written anew; whatever else the artifact holds is passed on.
-const OWN_FILES: [&str; 4] = [MODEL_FILE, MODEL_DATA_FILE, TENSORS_FILE, REPORT_FILE];
+const OWN_FILES: [&str; 2] = [TENSORS_FILE, REPORT_FILE];
 
 /// [`REPORT_FILE`].
 #[derive(Debug, Serialize)]
@@ -59,9 +59,7 @@ pub(crate) fn write_model(
 ) -> Result<Artifact, Failure> {
     let writer = pending.writer()?;
     pass_on(artifact, &writer)?;
-    let external =
-        ExternalData { always: config.use_external_data_format, threshold: config.external_data_threshold };
-    save_model(&writer, model, external)?;
+    save_model(&writer, model, config.external_data()?)?;
     let mut sidecar = Sidecar::read(&artifact.file(TENSORS_FILE)?)?;
     note(&mut sidecar, done)?;
     writer.write_json(TENSORS_FILE, sidecar.json())?;
@@ -132,7 +130,9 @@ pub(crate) fn constants_of(model: &Model, names: &[String]) -> Option<Vec<(Strin
 
 /// Copies what later stages need and this one does not change: the float model, and reports.
 fn pass_on(artifact: &Artifact, writer: &Writer) -> Result<(), Failure> {
-    for name in artifact.manifest().outputs.keys().filter(|n| !OWN_FILES.contains(&n.as_str())) {
+    let model = model_files(artifact)?;
+    let own = |name: &str| OWN_FILES.contains(&name) || model.contains(name);
+    for name in artifact.manifest().outputs.keys().filter(|n| !own(n)) {
         let (from, to) = (artifact.file(name)?, writer.path(name)?);
         std::fs::copy(&from, &to).map_err(|e| Failure::write(&to, &e))?;
     }

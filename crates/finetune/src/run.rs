@@ -28,6 +28,7 @@ fn tune(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let resolved = context.resolve::<FinetuneConfig>(&args.flags())?;
     let config = &resolved.options;
     unread::check(context, &args.flags(), config)?;
+    config.external_data()?;
     if args.layers.is_some() {
         check_alone(config)?;
     }

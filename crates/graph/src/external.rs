@@ -100,7 +100,8 @@ impl Resolve for Beside {
         let file = self.map(entry("location").unwrap_or_default()).map_err(fail)?;
         let end = offset.checked_add(length).filter(|end| *end <= file.len()).ok_or_else(|| {
             fail(format!(
-                "bytes {offset}..{offset}+{length} lie beyond the end of the file ({} bytes)",
+                "bytes {offset}..{offset}+{length} lie beyond the end of {} ({} bytes); the file may be truncated",
+                self.directory.join(entry("location").unwrap_or_default()).display(),
                 file.len()
             ))
         })?;

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
+use crate::boundary::Boundary;
+use crate::ordered::Ordered;
+use crate::readers::Readers;
 use crate::{Node, Tensor, TensorType, ValueInfo, ValueType, proto};
 
 /// Identity of a node within one graph; stays valid until that node is removed.
@@ -11,7 +14,7 @@ use crate::{Node, Tensor, TensorType, ValueInfo, ValueType, proto};
 pub struct NodeId(pub(crate) u32);
 
 /// One place where a tensor is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Use {
     /// The reader.
     pub node: NodeId,
@@ -45,12 +48,12 @@ pub struct Graph {
     pub(crate) order: Vec<NodeId>,
     /// Nodes inserted since the last sort, each with the node that it should stand before.
     pub(crate) pending: Vec<(Option<NodeId>, NodeId)>,
-    pub(crate) initializers: IndexMap<String, Tensor>,
-    pub(crate) inputs: Vec<ValueInfo>,
-    pub(crate) outputs: Vec<ValueInfo>,
-    pub(crate) types: IndexMap<String, ValueType>,
+    pub(crate) initializers: Ordered<Tensor>,
+    pub(crate) inputs: Boundary,
+    pub(crate) outputs: Boundary,
+    pub(crate) types: Ordered<ValueType>,
     pub(crate) producers: HashMap<String, NodeId>,
-    pub(crate) uses: HashMap<String, Vec<Use>>,
+    pub(crate) uses: HashMap<String, Readers>,
     pub(crate) annotations: Vec<proto::TensorAnnotation>,
     pub(crate) metadata: Vec<(String, String)>,
 }
@@ -81,9 +84,9 @@ impl Graph {
             name: name.into(),
             nodes: nodes.into_iter().map(Some).collect(),
             order,
-            initializers,
-            inputs,
-            outputs,
+            initializers: initializers.into_iter().collect(),
+            inputs: inputs.into(),
+            outputs: outputs.into(),
             ..Self::default()
         };
         graph.reindex();
@@ -112,20 +115,20 @@ impl Graph {
         Some((id, self.node(id)?))
     }
 
-    /// Every place that reads `tensor`, in execution order of the last sort; graph outputs do not count.
+    /// Every place that reads `tensor`, once for each input and for each subgraph that captures it; graph outputs do not count. In execution order after a sort, in no particular (but always the same) order while patches are applied.
     pub fn uses(&self, tensor: &str) -> &[Use] {
-        self.uses.get(tensor).map_or(&[], Vec::as_slice)
+        self.uses.get(tensor).map_or(&[], Readers::list)
+    }
+
+    /// Whether a subgraph captures `tensor`.
+    pub fn is_captured(&self, tensor: &str) -> bool {
+        self.uses.get(tensor).is_some_and(Readers::captured)
     }
 
     /// The nodes that read `tensor`, each once.
     pub fn consumers(&self, tensor: &str) -> impl Iterator<Item = (NodeId, &Node)> {
-        let uses = self.uses(tensor);
-        uses.iter().enumerate().filter_map(move |(i, u)| {
-            if uses[..i].iter().any(|earlier| earlier.node == u.node) {
-                return None;
-            }
-            Some((u.node, self.node(u.node)?))
-        })
+        let readers = self.uses.get(tensor).into_iter().flat_map(Readers::nodes);
+        readers.filter_map(|id| Some((id, self.node(id)?)))
     }
 
     /// The one reader of `tensor`, if it is private to it: used once, not a graph output, not captured by a
@@ -138,7 +141,7 @@ impl Graph {
             [] => Err(Shared::Unused(tensor.into())),
             [one] if one.input.is_none() => Err(Shared::Captured(tensor.into())),
             [one] => self.node(one.node).map(|n| (one.node, n)).ok_or_else(|| Shared::Unused(tensor.into())),
-            many if many.iter().any(|u| u.input.is_none()) => Err(Shared::Captured(tensor.into())),
+            _ if self.is_captured(tensor) => Err(Shared::Captured(tensor.into())),
             many => Err(Shared::SeveralUses(tensor.into(), many.len())),
         }
     }
@@ -159,7 +162,7 @@ impl Graph {
 
     /// All initializers, in file order.
     pub fn initializers(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.initializers.iter().map(|(k, v)| (k.as_str(), v))
+        self.initializers.iter()
     }
 
     /// Inputs that must be fed (initializers are not among them).
@@ -174,12 +177,12 @@ impl Graph {
 
     /// Whether `tensor` is fed from outside.
     pub fn is_input(&self, tensor: &str) -> bool {
-        self.inputs.iter().any(|v| v.name == tensor)
+        self.inputs.contains(tensor)
     }
 
     /// Whether `tensor` is an output of the graph.
     pub fn is_output(&self, tensor: &str) -> bool {
-        self.outputs.iter().any(|v| v.name == tensor)
+        self.outputs.contains(tensor)
     }
 
     /// What is known of the type of `tensor`, from inputs, outputs, initializers and inferred types.
@@ -190,13 +193,13 @@ impl Graph {
         if let Some(t) = self.types.get(tensor) {
             return t.tensor().cloned();
         }
-        let boundary = self.inputs.iter().chain(&self.outputs).find(|v| v.name == tensor);
+        let boundary = self.inputs.find(tensor).or_else(|| self.outputs.find(tensor));
         boundary.and_then(|v| v.ty.tensor().cloned())
     }
 
     /// Types of intermediate tensors, as declared or inferred.
     pub fn types(&self) -> impl Iterator<Item = (&str, &ValueType)> {
-        self.types.iter().map(|(k, v)| (k.as_str(), v))
+        self.types.iter()
     }
 
     /// Key-value pairs for tools.
@@ -213,15 +216,27 @@ impl Graph {
             || self.is_output(tensor)
     }
 
-    /// `wanted`, or `wanted_1`, `wanted_2`, … : the first that is free.
+    /// `wanted`, or `wanted_1`, `wanted_2`, … : the first that is free, or (after gaps) the first behind one that is taken.
+    ///
+    /// The numbers are searched as in a sorted list, so that many names from one stem cost little.
     pub fn fresh_name(&self, wanted: &str) -> String {
-        let mut name = wanted.to_string();
-        let mut count = 0u64;
-        while self.has_name(&name) {
-            count += 1;
-            name = format!("{wanted}_{count}");
+        if !self.has_name(wanted) {
+            return wanted.to_string();
         }
-        name
+        let numbered = |n: u64| format!("{wanted}_{n}");
+        let (mut taken, mut free) = (0, 1);
+        while self.has_name(&numbered(free)) {
+            (taken, free) = (free, free * 2);
+        }
+        while free - taken > 1 {
+            let middle = taken + (free - taken) / 2;
+            if self.has_name(&numbered(middle)) {
+                taken = middle;
+            } else {
+                free = middle;
+            }
+        }
+        numbered(free)
     }
 
     /// Rebuilds the indices from the nodes.
@@ -240,12 +255,10 @@ impl Graph {
             self.producers.insert(output.clone(), id);
         }
         for (i, input) in node.inputs.iter().enumerate().filter(|(_, n)| !n.is_empty()) {
-            self.uses.entry(input.clone()).or_default().push(Use { node: id, input: Some(i) });
+            add(&mut self.uses, input, Use { node: id, input: Some(i) });
         }
-        for (_, subgraph) in node.subgraphs() {
-            for name in subgraph.captures() {
-                self.uses.entry(name).or_default().push(Use { node: id, input: None });
-            }
+        for name in node.captures() {
+            self.uses.entry(name).or_default().push(Use { node: id, input: None });
         }
     }
 
@@ -256,14 +269,28 @@ impl Graph {
                 self.producers.remove(output);
             }
         }
-        let captured: Vec<String> = node.subgraphs().flat_map(|(_, g)| g.captures()).collect();
-        for input in node.inputs.iter().chain(&captured) {
-            if let Some(uses) = self.uses.get_mut(input) {
-                uses.retain(|u| u.node != id);
-                if uses.is_empty() {
-                    self.uses.remove(input);
-                }
-            }
+        for (i, input) in node.inputs.iter().enumerate() {
+            forget(&mut self.uses, input, Use { node: id, input: Some(i) });
+        }
+        for name in node.captures() {
+            forget(&mut self.uses, &name, Use { node: id, input: None });
+        }
+    }
+
+    /// Makes an input of a node, which is there, read another tensor.
+    pub(crate) fn reconnect(&mut self, id: NodeId, input: usize, tensor: &str) {
+        let Some(node) = self.nodes.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        if node.inputs.len() <= input {
+            node.inputs.resize(input + 1, String::new());
+        }
+        if node.inputs[input] == tensor {
+            return;
+        }
+        let before = std::mem::replace(&mut node.inputs[input], tensor.into());
+        let reader = Use { node: id, input: Some(input) };
+        forget(&mut self.uses, &before, reader);
+        if !tensor.is_empty() {
+            add(&mut self.uses, tensor, reader);
         }
     }
 
@@ -291,9 +318,11 @@ impl Graph {
             }
             node.rename_captured(old, new);
         }
-        for output in self.outputs.iter_mut().filter(|v| v.name == old) {
-            new.clone_into(&mut output.name);
-        }
+        self.outputs.for_each_mut(|output| {
+            if output.name == old {
+                new.clone_into(&mut output.name);
+            }
+        });
         self.reindex();
     }
 
@@ -301,18 +330,36 @@ impl Graph {
     pub fn captures(&self) -> Vec<String> {
         let mut names = indexmap::IndexSet::new();
         for (_, node) in self.nodes() {
-            let inner = node.subgraphs().flat_map(|(_, g)| g.captures());
-            for name in node.inputs.iter().cloned().chain(inner) {
+            for name in node.inputs.iter().cloned().chain(node.captures()) {
                 if !name.is_empty() && !self.defines(&name) {
                     names.insert(name);
                 }
             }
         }
-        for output in &self.outputs {
+        for output in self.outputs.iter() {
             if !self.defines(&output.name) {
                 names.insert(output.name.clone());
             }
         }
         names.into_iter().collect()
+    }
+}
+
+/// Adds a reader to those of a tensor.
+fn add(uses: &mut HashMap<String, Readers>, tensor: &str, reader: Use) {
+    if let Some(readers) = uses.get_mut(tensor) {
+        readers.push(reader);
+    } else {
+        uses.entry(tensor.into()).or_default().push(reader);
+    }
+}
+
+/// Takes a reader from those of a tensor.
+pub(crate) fn forget(uses: &mut HashMap<String, Readers>, tensor: &str, reader: Use) {
+    if let Some(readers) = uses.get_mut(tensor) {
+        readers.remove(reader);
+        if readers.list().is_empty() {
+            uses.remove(tensor);
+        }
     }
 }

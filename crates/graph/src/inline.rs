@@ -84,7 +84,7 @@ struct Inliner<'f> {
 impl Inliner<'_> {
     fn take_names(&mut self, graph: &Graph) {
         self.taken.extend(graph.inputs.iter().map(|v| v.name.clone()));
-        self.taken.extend(graph.initializers.keys().cloned());
+        self.taken.extend(graph.initializers.keys().map(str::to_owned));
         for (_, node) in graph.nodes() {
             self.taken.extend(node.outputs.iter().cloned());
             for (_, body) in node.subgraphs() {
@@ -199,17 +199,15 @@ impl Inliner<'_> {
     fn rename_graph(&mut self, graph: &mut Graph, names: &mut BTreeMap<String, String>, prefix: &str) {
         // Other bodies may use the same names for tensors of their own.
         let mut inner = names.clone();
-        for input in &mut graph.inputs {
+        graph.inputs.for_each_mut(|input| {
             inner.remove(&input.name);
             input.name = self.renamed(&input.name, &mut inner, prefix);
-        }
+        });
         let initializers = std::mem::take(&mut graph.initializers);
-        let mut moved = IndexMap::with_capacity(initializers.len());
         for (name, tensor) in initializers {
             inner.remove(&name);
-            moved.insert(self.renamed(&name, &mut inner, prefix), tensor);
+            graph.initializers.insert(self.renamed(&name, &mut inner, prefix), tensor);
         }
-        graph.initializers = moved;
         graph.types.clear();
         let order: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
         for id in order {
@@ -217,9 +215,7 @@ impl Inliner<'_> {
                 self.rename(node, &mut inner, prefix);
             }
         }
-        for output in &mut graph.outputs {
-            output.name = self.renamed(&output.name, &mut inner, prefix);
-        }
+        graph.outputs.for_each_mut(|output| output.name = self.renamed(&output.name, &mut inner, prefix));
         graph.reindex();
     }
 }

@@ -4,6 +4,7 @@
 //! constant time; it changes through a [`Patch`], after which it is checked, or is rebuilt as a whole ([`Rebuild`]). This crate computes nothing, knows
 //! nothing of quantization, and must never write a file: it hands out bytes.
 
+mod boundary;
 mod builder;
 mod dtype;
 mod error;
@@ -15,9 +16,11 @@ mod map;
 mod model;
 mod node;
 mod order;
+mod ordered;
 mod pass;
 mod patch;
 pub mod proto;
+mod readers;
 mod rebuild;
 mod save;
 mod shape;
@@ -37,7 +40,10 @@ pub use pass::{Note, Outcome, PassReport, Rule, run_rule};
 pub use patch::Patch;
 pub use rebuild::{Rebuild, Rebuilt, Scope, map_element_types};
 pub use save::{Encoded, Weights};
-pub use shape::{ShapeIssue, ShapeIssueKind, ShapeReport, fix_dims, infer_shapes};
+pub use shape::{
+    ShapeIssue, ShapeIssueKind, ShapeOptions, ShapeReport, fix_dims, infer_shapes, infer_shapes_with,
+    known_shapes, merge_dims,
+};
 pub use tensor::{Tensor, TensorData};
 pub use types::{Dim, TensorType, ValueInfo, ValueType};
 pub use value::Value;

@@ -31,7 +31,16 @@ impl Model {
         if bytes.is_empty() {
             return Err(fail("the file is empty".into()));
         }
-        let message = proto::ModelProto::decode(bytes).map_err(|e| fail(e.to_string()))?;
+        let size = bytes.len();
+        let message = proto::ModelProto::decode(bytes).map_err(|e| {
+            if size > crate::save::PROTOBUF_LIMIT {
+                fail(format!(
+                    "{e}; its {size} bytes exceed 2 GiB, the most that one protobuf file can hold: save the model with external data"
+                ))
+            } else {
+                fail(e.to_string())
+            }
+        })?;
         let graph = message.graph.ok_or_else(|| fail("it has no graph".into()))?;
         if message.opset_import.is_empty() {
             return Err(fail("it imports no operator set".into()));

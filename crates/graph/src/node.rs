@@ -169,6 +169,11 @@ impl Node {
         })
     }
 
+    /// Names that the subgraphs read from the graphs around them, each once for a subgraph.
+    pub(crate) fn captures(&self) -> Vec<String> {
+        self.subgraphs().flat_map(|(_, graph)| graph.captures()).collect()
+    }
+
     /// Makes what the subgraphs capture as `old` be captured as `new`.
     pub(crate) fn rename_captured(&mut self, old: &str, new: &str) {
         for attribute in self.attributes.values_mut() {

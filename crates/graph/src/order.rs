@@ -1,45 +1,69 @@
 //! Topological order and the consistency check that runs after every pass.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use crate::{Graph, GraphError, Node, NodeId};
+
+/// No place.
+const NONE: u32 = u32::MAX;
 
 impl Graph {
     /// Sorts nodes topologically; among nodes that are ready, the one that stood first comes first, so a sorted graph
     /// keeps its order. Nodes on a cycle keep their places at the end, where [`Graph::check`] names them.
     pub fn sort(&mut self) {
         self.place_pending();
-        let place: HashMap<NodeId, usize> = self.order.iter().enumerate().map(|(i, id)| (*id, i)).collect();
-        let mut missing: Vec<usize> = vec![0; self.order.len()];
-        let mut followers: Vec<Vec<usize>> = vec![Vec::new(); self.order.len()];
+        let mut places = self.places();
+        let count = self.order.len();
+        let mut missing: Vec<u32> = vec![0; count];
+        // Who waits for whom, as lists that are linked by their places in one vector.
+        let mut first: Vec<u32> = vec![NONE; count];
+        let mut links: Vec<(u32, u32)> = Vec::with_capacity(count);
         for (i, id) in self.order.iter().enumerate() {
             let Some(node) = self.node(*id) else { continue };
-            for input in reads(node) {
-                if let Some(p) = self.producers.get(&input).and_then(|p| place.get(p)) {
+            each_read(node, |input| {
+                let producer = self.producers.get(input).and_then(|p| places.get(p.0 as usize));
+                if let Some(p) = producer.copied().filter(|p| *p != NONE) {
                     missing[i] += 1;
-                    followers[*p].push(i);
+                    links.push((i as u32, first[p as usize]));
+                    first[p as usize] = links.len() as u32 - 1;
                 }
-            }
+            });
         }
-        let mut ready: BinaryHeap<Reverse<usize>> =
-            missing.iter().enumerate().filter(|(_, m)| **m == 0).map(|(i, _)| Reverse(i)).collect();
-        let mut sorted = Vec::with_capacity(self.order.len());
-        let mut done = vec![false; self.order.len()];
+        let mut ready: BinaryHeap<Reverse<u32>> =
+            missing.iter().enumerate().filter(|(_, m)| **m == 0).map(|(i, _)| Reverse(i as u32)).collect();
+        let mut sorted = Vec::with_capacity(count);
+        let mut done = vec![false; count];
         while let Some(Reverse(i)) = ready.pop() {
-            sorted.push(self.order[i]);
-            done[i] = true;
-            for follower in &followers[i] {
-                missing[*follower] -= 1;
-                if missing[*follower] == 0 {
+            sorted.push(self.order[i as usize]);
+            done[i as usize] = true;
+            let mut link = first[i as usize];
+            while let Some((follower, next)) = links.get(link as usize) {
+                missing[*follower as usize] -= 1;
+                if missing[*follower as usize] == 0 {
                     ready.push(Reverse(*follower));
                 }
+                link = *next;
             }
         }
         sorted.extend(self.order.iter().enumerate().filter(|(i, _)| !done[*i]).map(|(_, id)| *id));
         self.order = sorted;
-        // Uses are listed in the order of execution.
-        self.reindex();
+        for (place, id) in self.order.iter().enumerate() {
+            places[id.0 as usize] = place as u32;
+        }
+        #[allow(clippy::iter_over_hash_type, reason = "each list is sorted for itself")]
+        for readers in self.uses.values_mut() {
+            readers.sort(&places);
+        }
+    }
+
+    /// The place of each node in the order.
+    fn places(&self) -> Vec<u32> {
+        let mut places = vec![NONE; self.nodes.len()];
+        for (place, id) in self.order.iter().enumerate() {
+            places[id.0 as usize] = place as u32;
+        }
+        places
     }
 
     /// Gives inserted nodes their places and drops removed ones, in linear time.
@@ -71,37 +95,43 @@ impl Graph {
     /// Checks every invariant of a graph: each tensor has one producer, each read tensor exists before it is read, each
     /// output exists, indices agree with the nodes. `pass` is named in the error.
     pub fn check(&self, pass: &str) -> Result<(), GraphError> {
-        self.check_within(pass, &BTreeSet::new())
+        self.check_within(pass, None)
     }
 
-    fn check_within(&self, pass: &str, outer: &BTreeSet<String>) -> Result<(), GraphError> {
+    fn check_within(&self, pass: &str, outer: Option<&Names>) -> Result<(), GraphError> {
         let fail = |subject: String, reason: String| {
             Err(GraphError::Inconsistent { pass: pass.into(), subject, reason })
         };
-        let mut known: HashSet<&str> = HashSet::new();
-        for input in &self.inputs {
-            if !known.insert(&input.name) {
+        let mut inputs = HashSet::with_capacity(self.inputs.len());
+        for input in self.inputs.iter() {
+            if !inputs.insert(input.name.as_str()) {
                 return fail(format!("input {:?}", input.name), "the name stands twice".into());
             }
-        }
-        for (name, _) in self.initializers() {
-            if !known.insert(name) {
-                return fail(format!("initializer {name:?}"), "an input has the same name".into());
+            if self.initializers.contains_key(&input.name) {
+                return fail(format!("initializer {:?}", input.name), "an input has the same name".into());
             }
         }
+        let given = |name: &str| self.initializers.contains_key(name) || self.is_input(name);
+        let outside = |name: &str| outer.is_some_and(|outer| outer.contain(name));
+        let mut made = vec![false; self.nodes.len()];
         for (id, node) in self.nodes() {
-            for input in reads(node) {
-                if !known.contains(input.as_str()) && !outer.contains(&input) {
-                    let reason = if self.producers.contains_key(&input) {
+            let mut broken = None;
+            each_read(node, |input| {
+                let producer = self.producers.get(input);
+                let known = given(input) || producer.is_some_and(|p| made[p.0 as usize]) || outside(input);
+                if !known && broken.is_none() {
+                    broken = Some(if producer.is_some() {
                         format!("it reads {input:?} before it is made: the graph has a cycle")
                     } else {
                         format!("it reads {input:?}, which nothing makes")
-                    };
-                    return fail(node.label(), reason);
+                    });
                 }
+            });
+            if let Some(reason) = broken {
+                return fail(node.label(), reason);
             }
-            for output in node.outputs.iter().filter(|o| !o.is_empty()) {
-                if !known.insert(output) {
+            for (i, output) in node.outputs.iter().enumerate().filter(|(_, o)| !o.is_empty()) {
+                if given(output) || node.outputs[..i].contains(output) {
                     return fail(node.label(), format!("it makes {output:?}, which exists already"));
                 }
                 if self.producers.get(output) != Some(&id) {
@@ -112,27 +142,39 @@ impl Graph {
                     return fail(node.label(), reason);
                 }
             }
+            made[id.0 as usize] = true;
         }
-        for output in &self.outputs {
-            if !known.contains(output.name.as_str()) && !outer.contains(&output.name) {
+        for output in self.outputs.iter() {
+            let producer = self.producers.get(&output.name);
+            let known = given(&output.name) || producer.is_some_and(|p| made[p.0 as usize]);
+            if !known && !outside(&output.name) {
                 return fail(format!("output {:?}", output.name), "nothing makes it".into());
             }
         }
-        if self.nodes().any(|(_, n)| n.subgraphs().next().is_some()) {
-            let visible: BTreeSet<String> =
-                known.iter().map(ToString::to_string).chain(outer.iter().cloned()).collect();
-            for (_, node) in self.nodes() {
-                for (_, subgraph) in node.subgraphs() {
-                    subgraph.check_within(pass, &visible)?;
-                }
+        let visible = Names { own: self, outer };
+        for (_, node) in self.nodes() {
+            for (_, subgraph) in node.subgraphs() {
+                subgraph.check_within(pass, Some(&visible))?;
             }
         }
         Ok(())
     }
 }
 
+/// Names of a graph and of those around it.
+struct Names<'a> {
+    own: &'a Graph,
+    outer: Option<&'a Names<'a>>,
+}
+
+impl Names<'_> {
+    fn contain(&self, name: &str) -> bool {
+        self.own.defines(name) || self.outer.is_some_and(|outer| outer.contain(name))
+    }
+}
+
 /// Everything a node reads: its inputs and what its subgraphs capture.
-fn reads(node: &Node) -> Vec<String> {
-    let captured = node.subgraphs().flat_map(|(_, g)| g.captures());
-    node.inputs.iter().filter(|n| !n.is_empty()).cloned().chain(captured).collect()
+fn each_read(node: &Node, mut see: impl FnMut(&str)) {
+    node.inputs.iter().filter(|n| !n.is_empty()).for_each(|name| see(name));
+    node.captures().iter().for_each(|name| see(name));
 }

@@ -94,34 +94,37 @@ pub fn run_rule(model: &mut Model, rule: &mut dyn Rule) -> Result<PassReport, Gr
         return Ok(report);
     }
     let boundary =
-        (!rule.changes_boundary()).then(|| (model.graph.inputs.clone(), model.graph.outputs.clone()));
+        (!rule.changes_boundary()).then(|| (model.graph.inputs().to_vec(), model.graph.outputs().to_vec()));
     let mut declined = HashSet::new();
     let ids: Vec<NodeId> = model.graph.nodes().map(|(id, _)| id).collect();
     for id in ids {
         let Some(node) = model.graph.node(id) else { continue };
-        let label = node.label();
         match rule.visit(model, id, node) {
             Outcome::NoMatch => {}
             Outcome::Refused(what) => {
+                let label = node.label();
                 tracing::debug!(pass, node = label, reason = what, "declined");
                 declined.insert(id);
                 report.refused.push(Note { node: label, what });
             }
             Outcome::Rewrite(patch, what) => {
+                let label = node.label();
                 model.graph.apply(&format!("{pass} at {label}"), *patch)?;
                 report.applied.push(Note { node: label, what });
             }
         }
     }
-    model.graph.sort();
-    model.graph.check(pass)?;
+    if report.changed() {
+        model.graph.sort();
+        model.graph.check(pass)?;
+    }
     let broken = |subject: &str, reason: String| GraphError::Inconsistent {
         pass: pass.into(),
         subject: subject.into(),
         reason,
     };
     if boundary
-        .is_some_and(|(inputs, outputs)| inputs != model.graph.inputs || outputs != model.graph.outputs)
+        .is_some_and(|(inputs, outputs)| inputs != model.graph.inputs() || outputs != model.graph.outputs())
     {
         return Err(broken("graph", "the pass changed its inputs or outputs".into()));
     }

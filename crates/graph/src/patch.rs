@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::graph::{Use, forget};
 use crate::{Attribute, Graph, GraphError, Node, NodeId, Tensor, TensorType, ValueInfo, ValueType};
 
 /// A set of edits that is applied as a whole or not at all.
@@ -138,23 +139,18 @@ impl Graph {
             });
         }
         for (node, index, tensor) in patch.inputs {
-            self.edit(node, |n| {
-                if n.inputs.len() <= index {
-                    n.inputs.resize(index + 1, String::new());
-                }
-                n.inputs[index] = tensor;
-            });
+            self.reconnect(node, index, &tensor);
         }
         for (node, index, tensor) in patch.outputs {
-            self.edit(node, |n| n.outputs[index] = tensor);
+            self.rename_output(node, index, tensor);
         }
         // Redirections concern the nodes that were there before: inserted ones say themselves what they read.
         for (old, new) in patch.redirect {
             for user in self.uses(&old).to_vec() {
-                self.edit(user.node, |n| match user.input {
-                    Some(index) => n.inputs[index].clone_from(&new),
-                    None => n.rename_captured(&old, &new),
-                });
+                match user.input {
+                    Some(index) => self.reconnect(user.node, index, &new),
+                    None => self.edit(user.node, |n| n.rename_captured(&old, &new)),
+                }
             }
         }
         for (anchor, node) in patch.insert {
@@ -170,26 +166,18 @@ impl Graph {
         }
         for (name, tensor) in patch.initializers {
             match tensor {
-                Some(t) => drop(self.initializers.insert(name, t)),
-                None => drop(self.initializers.shift_remove(&name)),
+                Some(t) => self.initializers.insert(name, t),
+                None => self.initializers.remove(&name),
             }
         }
-        // Removing from an ordered map moves all that follows, so that is done once.
-        let mut forgotten = HashSet::new();
         for (name, ty) in patch.types {
             match ty {
-                Some(t) => {
-                    forgotten.remove(&name);
-                    self.types.insert(name, ValueType::Tensor(t));
-                }
-                None => drop(forgotten.insert(name)),
+                Some(t) => self.types.insert(name, ValueType::Tensor(t)),
+                None => self.types.remove(&name),
             }
         }
-        if !forgotten.is_empty() {
-            self.types.retain(|name, _| !forgotten.contains(name));
-        }
         if let Some((inputs, outputs)) = patch.boundary {
-            (self.inputs, self.outputs) = (inputs, outputs);
+            (self.inputs, self.outputs) = (inputs.into(), outputs.into());
         }
         Ok(())
     }
@@ -232,7 +220,9 @@ impl Graph {
             patch.outputs.iter().map(|(n, i, name)| ((*n, *i), name.as_str())).collect();
         let constants: HashMap<&str, bool> =
             patch.initializers.iter().map(|(name, t)| (name.as_str(), t.is_some())).collect();
-        let inputs = patch.boundary.as_ref().map_or(&self.inputs, |(inputs, _)| inputs);
+        let declared =
+            patch.boundary.as_ref().map(|(inputs, _)| crate::boundary::Boundary::from(inputs.clone()));
+        let inputs = declared.as_ref().unwrap_or(&self.inputs);
 
         let mut freed: HashSet<&str> = HashSet::new();
         for id in &patch.remove {
@@ -257,22 +247,19 @@ impl Graph {
         let from_inserts =
             patch.insert.iter().flat_map(|(_, node)| node.outputs.iter().map(move |o| (node, o.as_str())));
         for (node, name) in from_renames.chain(from_inserts).filter(|(_, name)| !name.is_empty()) {
-            let taken = is_made(name)
-                || is_constant(name)
-                || inputs.iter().any(|v| v.name == name)
-                || !made.insert(name);
+            let taken = is_made(name) || is_constant(name) || inputs.contains(name) || !made.insert(name);
             if taken {
                 return Err(format!("{} makes {name:?}, which exists already", node.label()));
             }
         }
         for (name, _) in patch.initializers.iter().filter(|(_, t)| t.is_some()) {
-            if is_constant(name) && (is_made(name) || inputs.iter().any(|v| v.name == *name)) {
+            if is_constant(name) && (is_made(name) || inputs.contains(name)) {
                 return Err(format!("initializer {name:?} is set, but a tensor of this name exists already"));
             }
         }
         if patch.boundary.is_some() {
             let mut names = HashSet::new();
-            for input in inputs {
+            for input in inputs.iter() {
                 let name = input.name.as_str();
                 if !names.insert(name) || is_made(name) || made.contains(name) || is_constant(name) {
                     return Err(format!(
@@ -284,11 +271,28 @@ impl Graph {
         Ok(())
     }
 
+    /// Changes attributes, and with them what subgraphs capture.
     fn edit(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
-        self.unindex_node(id);
-        if let Some(node) = self.nodes.get_mut(id.0 as usize).and_then(Option::as_mut) {
-            change(node);
+        let Some(mut node) = self.nodes.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        let before = node.captures();
+        change(&mut node);
+        let after = node.captures();
+        if before != after {
+            let reader = Use { node: id, input: None };
+            before.iter().for_each(|name| forget(&mut self.uses, name, reader));
+            after.into_iter().for_each(|name| self.uses.entry(name).or_default().push(reader));
         }
-        self.index_node(id);
+        self.nodes[id.0 as usize] = Some(node);
+    }
+
+    fn rename_output(&mut self, id: NodeId, output: usize, tensor: String) {
+        let Some(node) = self.nodes.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        let before = std::mem::replace(&mut node.outputs[output], tensor.clone());
+        if self.producers.get(&before) == Some(&id) && !node.outputs.contains(&before) {
+            self.producers.remove(&before);
+        }
+        if !tensor.is_empty() {
+            self.producers.insert(tensor, id);
+        }
     }
 }

@@ -60,8 +60,8 @@ impl Rebuilt {
     }
 
     fn take_names(&mut self, graph: &Graph) {
-        self.taken.extend(graph.inputs.iter().chain(&graph.outputs).map(|v| v.name.clone()));
-        self.taken.extend(graph.initializers.keys().cloned());
+        self.taken.extend(graph.inputs.iter().chain(graph.outputs.iter()).map(|v| v.name.clone()));
+        self.taken.extend(graph.initializers.keys().map(str::to_owned));
         for (_, node) in graph.nodes() {
             self.taken.extend(node.inputs.iter().chain(&node.outputs).cloned());
             node.subgraphs().for_each(|(_, body)| self.take_names(body));
@@ -123,12 +123,12 @@ fn build<'g>(
     let mut result = graph.empty_like();
     result.order = (0..nodes.len() as u32).map(NodeId).collect();
     result.nodes = nodes.into_iter().map(Some).collect();
-    result.initializers = graph.initializers.iter().map(|(k, t)| (k.clone(), rebuild.tensor(t))).collect();
-    result.initializers.extend(constants);
-    for value in result.inputs.iter_mut().chain(&mut result.outputs) {
-        value.ty = rebuild.value_type(&value.ty);
+    let kept = graph.initializers.iter().map(|(k, t)| (k.to_owned(), rebuild.tensor(t)));
+    result.initializers = kept.chain(constants).collect();
+    for boundary in [&mut result.inputs, &mut result.outputs] {
+        boundary.for_each_mut(|value| value.ty = rebuild.value_type(&value.ty));
     }
-    result.types = graph.types.iter().map(|(k, ty)| (k.clone(), rebuild.value_type(ty))).collect();
+    result.types = graph.types.iter().map(|(k, ty)| (k.to_owned(), rebuild.value_type(ty))).collect();
     result.reindex();
     Ok(result)
 }

@@ -6,9 +6,11 @@ use prost::Message;
 use crate::{Graph, GraphError, Model, TensorData, external, proto};
 
 /// Protobuf readers refuse larger messages.
-const PROTOBUF_LIMIT: usize = i32::MAX as usize;
+pub(crate) const PROTOBUF_LIMIT: usize = i32::MAX as usize;
 /// Readers map external data: page-aligned for large tensors, as the format recommends.
 const ALIGNMENT: usize = 4096;
+/// The most characters of the name of a tensor in the name of a file.
+const LONGEST_STEM: usize = 120;
 
 /// Where weights go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,13 @@ pub enum Weights {
         /// Smallest size that is moved out.
         threshold: usize,
     },
+    /// Tensors of at least `threshold` bytes into a file each, named after them, in a folder beside the model.
+    PerTensor {
+        /// The folder, relative to that of the model.
+        folder: String,
+        /// Smallest size that is moved out.
+        threshold: usize,
+    },
     /// Into the model file.
     Inline,
 }
@@ -34,8 +43,8 @@ pub enum Weights {
 pub struct Encoded {
     /// Content of the model file.
     pub model: Vec<u8>,
-    /// File name and consecutive segments of the external data, if any.
-    pub external: Option<(String, Vec<Bytes>)>,
+    /// File names and consecutive segments of the external data.
+    pub external: Vec<(String, Vec<Bytes>)>,
 }
 
 impl Model {
@@ -43,22 +52,31 @@ impl Model {
     ///
     /// Fails when inline weights exceed what protobuf can hold.
     pub fn encode(&self, weights: &Weights) -> Result<Encoded, GraphError> {
-        let total: usize = self.graph.initializers().filter_map(|(_, t)| Some(t.raw()?.len())).sum();
-        let plan = match weights {
-            Weights::Auto { location } if total > PROTOBUF_LIMIT / 20 * 19 => Some((location, 1024)),
-            Weights::External { location, threshold } => Some((location, *threshold)),
-            Weights::Auto { .. } | Weights::Inline => None,
-        };
         let mut message = self.to_proto();
-        let external = plan.and_then(|(location, threshold)| {
-            let segments = move_out(message.graph.as_mut()?, location, threshold);
-            (!segments.is_empty()).then(|| (location.clone(), segments))
-        });
+        let mut external = Vec::new();
+        if let Some(graph) = message.graph.as_mut() {
+            match weights {
+                Weights::Auto { location } if self.exceeds_one_file() => {
+                    external.extend(move_out(graph, location, 1024));
+                }
+                Weights::External { location, threshold } => {
+                    external.extend(move_out(graph, location, *threshold));
+                }
+                Weights::PerTensor { folder, threshold } => external = spread(graph, folder, *threshold),
+                Weights::Auto { .. } | Weights::Inline => {}
+            }
+        }
         let bytes = message.encoded_len();
         if bytes > PROTOBUF_LIMIT {
             return Err(GraphError::TooLarge { bytes });
         }
         Ok(Encoded { model: message.encode_to_vec(), external })
+    }
+
+    /// Whether the weights are too large for one file with everything in it.
+    pub fn exceeds_one_file(&self) -> bool {
+        let total: usize = self.graph.initializers().filter_map(|(_, t)| Some(t.raw()?.len())).sum();
+        total > PROTOBUF_LIMIT / 20 * 19
     }
 
     fn to_proto(&self) -> proto::ModelProto {
@@ -115,14 +133,54 @@ fn entries(pairs: &[(String, String)]) -> Vec<proto::StringStringEntryProto> {
     pairs.iter().map(|(k, v)| proto::StringStringEntryProto { key: k.clone(), value: v.clone() }).collect()
 }
 
-/// Moves the data of large initializers out of the message; returns the content of the data file.
-fn move_out(graph: &mut proto::GraphProto, location: &str, threshold: usize) -> Vec<Bytes> {
+/// The data of an initializer that goes out.
+fn outgoing(tensor: &proto::TensorProto, threshold: usize) -> Option<Bytes> {
+    tensor.raw_data.clone().filter(|d| !d.is_empty() && d.len() >= threshold)
+}
+
+/// Moves the data of each large initializer into a file of its own; returns their names and contents.
+fn spread(graph: &mut proto::GraphProto, folder: &str, threshold: usize) -> Vec<(String, Vec<Bytes>)> {
+    let mut names = FileNames::default();
+    let mut files = Vec::new();
+    for tensor in &mut graph.initializer {
+        let Some(data) = outgoing(tensor, threshold) else { continue };
+        let location = format!("{}/{}", folder.trim_end_matches('/'), names.next(&tensor.name));
+        external::point_to(tensor, &location, 0, data.len());
+        files.push((location, vec![data]));
+    }
+    files
+}
+
+/// Names of files from names of tensors: safe on any system, and unique even where case does not count.
+#[derive(Default)]
+struct FileNames {
+    taken: std::collections::HashMap<String, usize>,
+}
+
+impl FileNames {
+    fn next(&mut self, tensor: &str) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+        let stem: String = tensor.chars().take(LONGEST_STEM).map(plain).collect();
+        let stem = stem.trim_matches('.');
+        let stem = if stem.is_empty() { "tensor" } else { stem };
+        let mut name = stem.to_owned();
+        // Another tensor may be called what a number makes of this one.
+        while let Some(count) = self.taken.get_mut(&name.to_lowercase()) {
+            *count += 1;
+            name = format!("{stem}-{count}");
+        }
+        self.taken.insert(name.to_lowercase(), 1);
+        // The ending keeps names apart that are devices to some systems.
+        name + ".bin"
+    }
+}
+
+/// Moves the data of large initializers out of the message; returns the content of the data file, unless it would be empty.
+fn move_out(graph: &mut proto::GraphProto, location: &str, threshold: usize) -> Option<(String, Vec<Bytes>)> {
     let mut segments = Vec::new();
     let mut offset = 0usize;
     for tensor in &mut graph.initializer {
-        let Some(data) = tensor.raw_data.clone().filter(|d| !d.is_empty() && d.len() >= threshold) else {
-            continue;
-        };
+        let Some(data) = outgoing(tensor, threshold) else { continue };
         let padding = offset.next_multiple_of(if data.len() >= ALIGNMENT { ALIGNMENT } else { 64 }) - offset;
         if padding > 0 {
             segments.push(Bytes::from(vec![0; padding]));
@@ -132,7 +190,7 @@ fn move_out(graph: &mut proto::GraphProto, location: &str, threshold: usize) -> 
         offset += data.len();
         segments.push(data);
     }
-    segments
+    (!segments.is_empty()).then(|| (location.to_owned(), segments))
 }
 
 impl TensorData {
@@ -147,5 +205,38 @@ impl TensorData {
     /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_are_safe_and_unique() {
+        let mut names = FileNames::default();
+        let long = "x".repeat(500);
+        let tensors = [
+            "conv1.weight",
+            "conv1/weight",
+            "Conv1_weight",
+            "../../etc/passwd",
+            "..",
+            "",
+            "a",
+            "A",
+            "a-2",
+            "a",
+            &long,
+            "é",
+            "con",
+        ];
+        let files: Vec<String> = tensors.iter().map(|t| names.next(t)).collect();
+        assert_eq!(files[0], "conv1.weight.bin");
+        let lower: std::collections::BTreeSet<String> = files.iter().map(|f| f.to_lowercase()).collect();
+        assert_eq!(lower.len(), tensors.len(), "{files:?}");
+        for file in files {
+            assert!(file.len() < 200 && !file.starts_with('.') && !file.contains(['/', '\\']), "{file}");
+        }
     }
 }

@@ -37,6 +37,15 @@ macro_rules! values {
                 })
             }
 
+            /// The same elements with their axes in another order: axis i is axis `order[i]` of this one. Panics where that is no
+            /// order of the axes.
+            #[must_use]
+            pub fn permuted(self, order: &[usize]) -> Self {
+                match self {
+                    $(Self::$variant(a) => Self::$variant(standard(a.permuted_axes(IxDyn(order)))),)*
+                }
+            }
+
             /// Little-endian bytes, row-major.
             pub fn to_bytes(&self) -> Vec<u8> {
                 match self { $(Self::$variant(a) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use shiftwise_quant::npu::{Rule, Target};
-use shiftwise_stage::ExternalData;
+use shiftwise_stage::{ExternalData, Failure};
 
 /// The options.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,11 +38,15 @@ pub struct NpuCheckConfig {
     pub use_external_data_format: bool,
     /// Smallest tensor in bytes that goes there.
     pub external_data_threshold: u64,
+    /// All of these in one file, or each in its own.
+    pub all_tensors_to_one_file: bool,
+    /// The file, or the folder where it ends in `/`, beside the model.
+    pub external_data_location: String,
 }
 
 impl Default for NpuCheckConfig {
     fn default() -> Self {
-        let ExternalData { always, threshold } = ExternalData::default();
+        let ExternalData { always, threshold, one_file, location } = ExternalData::default();
         Self {
             npu_limitation_check: true,
             max_loop_num: 5,
@@ -58,6 +62,8 @@ impl Default for NpuCheckConfig {
             align_slice: true,
             use_external_data_format: always,
             external_data_threshold: threshold,
+            all_tensors_to_one_file: one_file,
+            external_data_location: location,
         }
     }
 }
@@ -86,9 +92,15 @@ impl NpuCheckConfig {
         Target::dpu().only(&rules)
     }
 
-    /// Where weights go.
-    pub(crate) fn external_data(&self) -> ExternalData {
-        ExternalData { always: self.use_external_data_format, threshold: self.external_data_threshold }
+    /// Where weights go; fails for a place that is none.
+    pub(crate) fn external_data(&self) -> Result<ExternalData, Failure> {
+        ExternalData {
+            always: self.use_external_data_format,
+            threshold: self.external_data_threshold,
+            one_file: self.all_tensors_to_one_file,
+            location: self.external_data_location.clone(),
+        }
+        .checked()
     }
 }
 

@@ -8,15 +8,13 @@ use shiftwise_artifact::{Artifact, Fingerprint, Kind, Writer};
 use shiftwise_graph::Model;
 use shiftwise_quant::{FLOAT_FILE, TENSORS_FILE};
 use shiftwise_stage::report::count;
-use shiftwise_stage::{
-    Begin, Context, Failure, Flags, LoadedModel, MODEL_DATA_FILE, MODEL_FILE, load_model, save_model,
-};
+use shiftwise_stage::{Begin, Context, Failure, Flags, LoadedModel, load_model, model_files, save_model};
 
 use crate::report::LIMITS_FILE;
 use crate::{Arguments, NpuCheckConfig, Report, Sidecar, check, check_artifact, fix};
 
 /// Files that are written anew; whatever else the artifact holds is passed on.
-const OWN_FILES: [&str; 4] = [MODEL_FILE, MODEL_DATA_FILE, TENSORS_FILE, LIMITS_FILE];
+const OWN_FILES: [&str; 2] = [TENSORS_FILE, LIMITS_FILE];
 
 /// Checks the model that the arguments name, and adjusts it where that was asked for.
 pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
@@ -49,6 +47,7 @@ fn adjust(
         // The limits decide about the result as options do.
         fields.insert("limits".into(), json!(Fingerprint::of_config(&config.target())?));
     }
+    let external = config.external_data()?;
     let inputs = BTreeMap::from([("model".to_owned(), loaded.as_input())]);
     let pending = match context.begin(output, Kind::Quantized, inputs, resolved)? {
         Begin::UpToDate(artifact) => return print_again(&artifact, context),
@@ -65,7 +64,7 @@ fn adjust(
 
     let writer = pending.writer()?;
     pass_on(loaded.artifact.as_ref(), &writer)?;
-    save_model(&writer, &fixed.model, config.external_data())?;
+    save_model(&writer, &fixed.model, external)?;
     writer.write_json(TENSORS_FILE, fixed.sidecar.json())?;
     writer.write_json(LIMITS_FILE, &report)?;
     let notes = BTreeMap::from([
@@ -91,7 +90,9 @@ fn print_again(artifact: &Artifact, context: &Context) -> Result<(), Failure> {
 /// Copies what later stages need and this one does not change: the float model, and reports.
 fn pass_on(artifact: Option<&Artifact>, writer: &Writer) -> Result<(), Failure> {
     let Some(artifact) = artifact else { return Ok(()) };
-    for name in artifact.manifest().outputs.keys().filter(|n| !OWN_FILES.contains(&n.as_str())) {
+    let model = model_files(artifact)?;
+    let own = |name: &str| OWN_FILES.contains(&name) || model.contains(name);
+    for name in artifact.manifest().outputs.keys().filter(|n| !own(n)) {
         let (from, to) = (artifact.file(name)?, writer.path(name)?);
         std::fs::copy(&from, &to).map_err(|e| Failure::write(&to, &e))?;
     }

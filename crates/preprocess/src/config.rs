@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use shiftwise_graph::ShapeOptions;
 use shiftwise_stage::ExternalData;
 
 use crate::equalize::CrossLayer;
@@ -63,6 +64,26 @@ pub struct PreprocessConfig {
     pub replace_clip6_relu: bool,
     /// Scale channels as far as statistics of the model say that it computes the same.
     pub range_safe_equalization: bool,
+    /// Do no conversion and no rewrite; dimensions are fixed and shapes inferred.
+    pub skip_preprocess: bool,
+    /// Do no rewrite; what is converted on request is.
+    pub skip_optimization: bool,
+    /// Do not infer shapes of the result.
+    pub skip_onnx_shape: bool,
+    /// Do not follow what shape arithmetic computes.
+    pub skip_symbolic_shape: bool,
+    /// Make named dimensions one where they must be equal.
+    pub auto_merge: bool,
+    /// A Slice that ends here or beyond goes to the end of a named dimension.
+    pub int_max: i64,
+    /// Give outputs of unknown operators the type and the rank of the first input.
+    pub guess_output_rank: bool,
+    /// Let the model take and give images channels-last.
+    pub convert_nchw_to_nhwc: bool,
+    /// Operators each of which gets its own copy of a shared constant, all where none is named.
+    pub copy_shared_init: Option<Vec<String>>,
+    /// Operators each of which gets its own copy of a shared bias, all where none is named.
+    pub copy_bias_init: Option<Vec<String>>,
     /// Extents by name of a dimension, or by `input[axis]`.
     pub fix_dim: BTreeMap<String, i64>,
     /// Whole shapes by name of an input; 0 leaves an extent as it is.
@@ -71,11 +92,15 @@ pub struct PreprocessConfig {
     pub use_external_data_format: bool,
     /// Smallest tensor in bytes that goes to the file beside the model.
     pub external_data_threshold: u64,
+    /// All of these in one file, or each in its own.
+    pub all_tensors_to_one_file: bool,
+    /// The file, or the folder where it ends in `/`, beside the model.
+    pub external_data_location: String,
 }
 
 impl Default for PreprocessConfig {
     fn default() -> Self {
-        let ExternalData { always, threshold } = ExternalData::default();
+        let ExternalData { always, threshold, one_file, location } = ExternalData::default();
         Self {
             optimize_model: true,
             constant_folding: true,
@@ -98,10 +123,45 @@ impl Default for PreprocessConfig {
             cle_balance_method: BalanceMethod::Max,
             replace_clip6_relu: false,
             range_safe_equalization: false,
+            skip_preprocess: false,
+            skip_optimization: false,
+            skip_onnx_shape: false,
+            skip_symbolic_shape: false,
+            auto_merge: false,
+            int_max: ShapeOptions::default().int_max,
+            guess_output_rank: false,
+            convert_nchw_to_nhwc: false,
+            copy_shared_init: None,
+            copy_bias_init: None,
             fix_dim: BTreeMap::new(),
             fix_shapes: BTreeMap::new(),
             use_external_data_format: always,
             external_data_threshold: threshold,
+            all_tensors_to_one_file: one_file,
+            external_data_location: location,
+        }
+    }
+}
+
+impl PreprocessConfig {
+    /// Whether the graph is rewritten.
+    pub(crate) fn rewrites(&self) -> bool {
+        self.optimize_model && !self.skip_optimization && !self.skip_preprocess
+    }
+
+    /// Whether anything in the graph may change, for which constants have to be in one place.
+    pub(crate) fn edits(&self) -> bool {
+        let converts =
+            self.convert_opset_version != 0 || self.convert_fp16_to_fp32 || self.convert_nchw_to_nhwc;
+        self.rewrites() || (converts && !self.skip_preprocess) || self.include_cle
+    }
+
+    /// How shapes are inferred.
+    pub(crate) fn shapes(&self) -> ShapeOptions {
+        ShapeOptions {
+            follow_contents: !self.skip_symbolic_shape,
+            int_max: self.int_max,
+            guess_output_rank: self.guess_output_rank,
         }
     }
 }

@@ -20,8 +20,8 @@ pub use config::{BalanceMethod, PreprocessConfig};
 pub use equalize::Equalized;
 pub use error::{DynamicDim, PreprocessError};
 pub use passes::{
-    ConstantFolding, Constants, FoldBatchNorm, FuseActivations, FuseGelu, FuseInstanceNorm, FuseL2Norm,
-    FuseLayerNorm, Recognized, RemoveIdentity, dead_code, unused_constants,
+    ConstantFolding, Constants, CopyShared, FoldBatchNorm, FuseActivations, FuseGelu, FuseInstanceNorm,
+    FuseL2Norm, FuseLayerNorm, Recognized, RemoveIdentity, channels_last, dead_code, unused_constants,
 };
 pub use prepare::{Prepared, prepare, prepare_with};
 pub use report::Rewrites;

@@ -2,12 +2,12 @@
 
 use shiftwise_artifact::stats::Stats;
 use shiftwise_engine::Engine;
-use shiftwise_graph::{Model, Rule, ShapeIssueKind, infer_shapes, run_rule};
+use shiftwise_graph::{Model, Rule, ShapeIssueKind, ShapeReport, infer_shapes_with, known_shapes, run_rule};
 
 use crate::equalize::{self, ReplaceClip6Relu};
 use crate::passes::{
-    self, ConstantFolding, Constants, FoldBatchNorm, FuseActivations, FuseGelu, FuseInstanceNorm, FuseL2Norm,
-    FuseLayerNorm, RemoveIdentity, dead_code, unused_constants,
+    self, ConstantFolding, Constants, CopyShared, FoldBatchNorm, FuseActivations, FuseGelu, FuseInstanceNorm,
+    FuseL2Norm, FuseLayerNorm, RemoveIdentity, channels_last, dead_code, unused_constants,
 };
 use crate::report::Rewrites;
 use crate::{PreprocessConfig, PreprocessError};
@@ -28,7 +28,7 @@ pub struct Prepared {
 ///
 /// 1. the model's own functions are inlined, as no pass looks into them, then checks, so that nothing is refused after work
 ///    was done;
-/// 2. dimensions are fixed: without, shape arithmetic is not constant;
+/// 2. dimensions are fixed, and merged if that is wanted: without, shape arithmetic is not constant;
 /// 3. Constant nodes become initializers: every other pass looks for constants there;
 /// 4. [`convert`](Work::convert): what the model is written in, before its operators are looked at; also where nothing else is
 ///    to be rewritten;
@@ -39,7 +39,10 @@ pub struct Prepared {
 /// 8. [`fold`](Work::fold): constants of one operator into the weights of another, until nothing changes;
 /// 9. [`equalize`](Work::equalize): weights between channels, once they are final;
 /// 10. [`adapt`](Work::adapt): operators as the hardware has them, after folding, which makes some unnecessary;
-/// 11. constants that nobody reads any more go, and shapes are inferred for later stages.
+/// 11. constants that nobody reads any more go, what is still shared is copied if that is wanted, and shapes are inferred for later
+///     stages.
+///
+/// Options skip steps: conversions are done without rewrites, too, and shapes are inferred without both.
 ///
 /// Fails for models that cannot be processed, before they are changed, and for passes that break the graph.
 pub fn prepare(
@@ -66,23 +69,32 @@ pub fn prepare_with(
     rewrites.add(inlined);
     model.ir_version = model.ir_version.max(CONSTANTS_ARE_NO_INPUTS);
     rewrites.add(passes::fix_dimensions(&mut model, &config.fix_dim, &config.fix_shapes)?);
+    if config.auto_merge && !config.skip_symbolic_shape {
+        rewrites.add(passes::merge_dimensions(&mut model, &config.shapes())?);
+    }
     passes::check_inputs(&model)?;
 
     let mut work = Work { model, rewrites, config, engine };
-    if config.optimize_model {
-        work.apply(true, &mut Constants)?;
+    let edits = config.edits() || stats.is_some();
+    work.apply(edits, &mut Constants)?;
+    if !config.skip_preprocess {
+        work.convert()?;
     }
-    work.convert()?;
-    if config.optimize_model {
+    if config.rewrites() {
         work.simplify()?;
         let unused = dead_code(&mut work.model)?;
         work.rewrites.add(unused);
         work.fuse()?;
         work.fold()?;
-        work.equalize(stats)?;
-        work.adapt()?;
+    }
+    work.equalize(stats)?;
+    work.adapt()?;
+    if edits {
         let unused = unused_constants(&mut work.model)?;
         work.rewrites.add(unused);
+    }
+    if !config.skip_preprocess {
+        work.copy()?;
     }
     Ok(work.finish())
 }
@@ -118,6 +130,12 @@ impl Work<'_> {
         } else {
             self.rewrites.warnings.extend(passes::half_precision(&self.model));
         }
+        if self.config.convert_nchw_to_nhwc {
+            // Which outputs are images shows in their types.
+            self.infer();
+            let report = channels_last(&mut self.model)?;
+            self.rewrites.add(report);
+        }
         Ok(())
     }
 
@@ -132,10 +150,29 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Copies of constants that nodes share.
+    fn copy(&mut self) -> Result<(), PreprocessError> {
+        let PreprocessConfig { copy_shared_init, copy_bias_init, .. } = self.config;
+        if let Some(operators) = copy_shared_init {
+            self.apply(true, &mut CopyShared::initializers(operators))?;
+        }
+        if let Some(operators) = copy_bias_init {
+            self.apply(true, &mut CopyShared::biases(operators))?;
+        }
+        Ok(())
+    }
+
+    /// Infers shapes for the rewrites that follow, unless that is skipped altogether.
+    fn infer(&mut self) {
+        if !(self.config.skip_symbolic_shape && self.config.skip_onnx_shape) {
+            infer_shapes_with(&mut self.model, &self.config.shapes());
+        }
+    }
+
     /// What does nothing, and what depends on constants only. Each round removes a node, or is the last.
     fn simplify(&mut self) -> Result<(), PreprocessError> {
         loop {
-            infer_shapes(&mut self.model);
+            self.infer();
             let mut changed =
                 self.apply(self.config.constant_folding, &mut ConstantFolding { engine: self.engine })?;
             changed |= self.apply(self.config.remove_identity, &mut RemoveIdentity)?;
@@ -156,7 +193,7 @@ impl Work<'_> {
             let gelu = config.fuse_gelu.then(|| FuseGelu::needed_opset(&self.model)).flatten();
             if let Some(needed) = layer_norm.max(gelu) {
                 self.raise_opset(needed, ", which a fusion needs")?;
-                infer_shapes(&mut self.model);
+                self.infer();
             }
         }
         changed |= self.apply(config.fuse_layer_norm, &mut FuseLayerNorm)?;
@@ -168,7 +205,7 @@ impl Work<'_> {
             }
             let unused = dead_code(&mut self.model)?;
             self.rewrites.add(unused);
-            infer_shapes(&mut self.model);
+            self.infer();
         }
         Ok(())
     }
@@ -191,7 +228,7 @@ impl Work<'_> {
             self.rewrites.warnings.push(warning.into());
         }
         if config.include_cle {
-            infer_shapes(&mut self.model);
+            self.infer();
             let stem = equalize::stem(&mut self.model)?;
             self.rewrites.add(stem);
             if self.apply(config.replace_clip6_relu, &mut ReplaceClip6Relu)? {
@@ -203,7 +240,7 @@ impl Work<'_> {
             self.rewrites.add(report);
         }
         if let Some(stats) = stats {
-            infer_shapes(&mut self.model);
+            self.infer();
             let (report, equalized) = equalize::range_safe(&mut self.model, stats)?;
             self.rewrites.add(report);
             self.rewrites.equalized = equalized;
@@ -217,7 +254,23 @@ impl Work<'_> {
     }
 
     fn finish(mut self) -> Prepared {
-        self.rewrites.shapes = infer_shapes(&mut self.model);
+        self.rewrites.shapes = if self.config.skip_onnx_shape {
+            if !self.config.rewrites() {
+                self.infer();
+            }
+            known_shapes(&self.model)
+        } else {
+            infer_shapes_with(&mut self.model, &self.config.shapes())
+        };
+        let ShapeReport { tensors, resolved, affected, .. } = &self.rewrites.shapes;
+        if self.config.skip_onnx_shape
+            && let Some(first) = affected.keys().next()
+        {
+            self.rewrites.warnings.push(format!(
+                "shape inference was skipped, and the shapes of {} of {tensors} tensors are not known, such as {first:?}; later stages infer them for themselves",
+                tensors - resolved
+            ));
+        }
         let issues = self.rewrites.shapes.issues.iter();
         let contradictions = issues.filter(|i| i.kind == ShapeIssueKind::Contradiction);
         self.rewrites

@@ -56,11 +56,15 @@ impl Rewrites {
             (name::FUSE_LAYER_NORM, "fused", "layer normalization"),
             (name::FUSE_GELU, "fused", "Gelu"),
             (name::FUSE_ACTIVATIONS, "fused", "sigmoid"),
+            (name::MERGE_DIMENSIONS, "merged", "dimension"),
+            (name::CHANNELS_LAST, "made channels-last", "tensor"),
             (name::FOLD_BATCH_NORM, "folded", "batch normalization"),
             (name::CONSTANTS, "removed", "Constant node"),
             (name::CONSTANT_FOLDING, "evaluated", "constant node"),
             (name::REMOVE_IDENTITY, "removed", "node that does nothing"),
             (name::DEAD_CODE, "removed", "unused node"),
+            (name::COPY_SHARED, "gave copies of shared constants to", "node"),
+            (name::COPY_BIASES, "gave copies of shared biases to", "node"),
         ];
         let mut parts: Vec<String> = Vec::new();
         for (pass, verb, noun) in did {

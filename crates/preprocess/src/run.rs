@@ -15,6 +15,7 @@ pub const REWRITES_FILE: &str = "rewrites.json";
 /// Prepares the model that the arguments name, unless that was done before.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let resolved = context.resolve::<PreprocessConfig>(&arguments.flags()?)?;
+    let external = resolved.options.external_data()?;
     let engine = embedded();
     // Shapes of a file are inferred on the way, as options say.
     let kinds: &[Kind] = if arguments.model.is_dir() { &[Kind::Prepared] } else { &[] };
@@ -51,7 +52,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     let writer = pending.writer()?;
-    save_model(&writer, &prepared.model, resolved.options.external_data())?;
+    save_model(&writer, &prepared.model, external)?;
     writer.write_json(REWRITES_FILE, &prepared.rewrites)?;
     context.say(&prepared.rewrites.summary());
     let notes = BTreeMap::from([

@@ -111,6 +111,10 @@ pub struct QuantizeConfig {
     pub use_external_data_format: bool,
     /// Smallest tensor in bytes that goes there.
     pub external_data_threshold: u64,
+    /// All of these in one file, or each in its own.
+    pub all_tensors_to_one_file: bool,
+    /// The file, or the folder where it ends in `/`, beside the model.
+    pub external_data_location: String,
     /// Which nodes are quantized.
     #[serde(flatten)]
     pub placement: PlacementOptions,
@@ -148,6 +152,8 @@ impl Default for QuantizeConfig {
             convert_clip_to_relu: false,
             use_external_data_format: false,
             external_data_threshold: 1024,
+            all_tensors_to_one_file: true,
+            external_data_location: String::new(),
             placement: PlacementOptions::default(),
         }
     }

@@ -112,6 +112,13 @@ pub fn quantize(model: &Model, stats: &Stats, config: &QuantizeConfig) -> Result
 /// The whole stage.
 pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let config = context.resolve::<QuantizeConfig>(&Flags::new())?;
+    let external = ExternalData {
+        always: config.options.use_external_data_format,
+        threshold: config.options.external_data_threshold,
+        one_file: config.options.all_tensors_to_one_file,
+        location: config.options.external_data_location.clone(),
+    }
+    .checked()?;
     let loaded = load_model(&args.model, &[Kind::Prepared])?;
     let statistics = load_stats(&args.stats, &loaded)?;
     let inputs = BTreeMap::from([
@@ -125,11 +132,7 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let quantized = quantize(&loaded.model, &statistics.stats, &config.options)?;
 
     let writer = pending.writer()?;
-    let external = ExternalData {
-        always: config.options.use_external_data_format,
-        threshold: config.options.external_data_threshold,
-    };
-    save_model(&writer, &quantized.emitted.model, external)?;
+    save_model(&writer, &quantized.emitted.model, external.clone())?;
     save_model_as(&writer, FLOAT_FILE, &quantized.float, external)?;
     writer.write_json(TENSORS_FILE, &quantized.report.sidecar(&quantized.emitted.tensors))?;
     let artifact = context.finish(writer, quantized.report.notes())?;

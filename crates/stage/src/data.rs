@@ -171,6 +171,7 @@ pub fn data_input(config: &DataConfig, dataset: &Dataset) -> Result<Input, Failu
 /// # Errors
 /// An input that is no tensor, or of unknown rank.
 pub fn input_specs(model: &Model) -> Result<Vec<InputSpec>, Failure> {
+    let converted = crate::channels_last_inputs(model);
     let inputs = model.graph.inputs().iter().map(|input| {
         let fail = |reason: &str| {
             Failure::input(format!("find the shape of input {:?}: {reason}", input.name))
@@ -178,8 +179,9 @@ pub fn input_specs(model: &Model) -> Result<Vec<InputSpec>, Failure> {
         };
         let ty = input.ty.tensor().ok_or_else(|| fail("it is not a tensor"))?;
         let shape = ty.shape.as_ref().ok_or_else(|| fail("its number of dimensions is not known"))?;
-        let shape = shape.iter().map(shiftwise_graph::Dim::known).collect();
-        Ok(InputSpec { name: input.name.clone(), dtype: ty.dtype, shape })
+        let shape: Vec<_> = shape.iter().map(shiftwise_graph::Dim::known).collect();
+        let was_channels_first = converted.contains(&input.name) && shape.len() == 4;
+        Ok(InputSpec { name: input.name.clone(), dtype: ty.dtype, shape, was_channels_first })
     });
     inputs.collect()
 }

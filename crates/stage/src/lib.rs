@@ -5,11 +5,13 @@
 //! machines go to standard output, everything else to standard error.
 
 mod args;
+mod channels;
 mod context;
 mod convert;
 mod data;
 mod engines;
 mod exit;
+mod external;
 mod logging;
 mod models;
 pub mod options;
@@ -23,13 +25,15 @@ mod signal;
 mod statistics;
 
 pub use args::{CommonArgs, DataArgs, EngineArgs};
+pub use channels::{channels_last_inputs, note_channels_last};
 pub use context::{Context, Resolved};
 pub use data::{DataConfig, data_input, input_specs};
 pub use engines::{ChosenEngine, EngineConfig};
 pub use exit::{ExitStatus, Failure};
+pub use external::ExternalData;
 pub use logging::LOG_VARIABLE;
 pub use models::{
-    ExternalData, LoadedModel, MODEL_DATA_FILE, MODEL_FILE, load_model, save_model, save_model_as,
+    LoadedModel, MODEL_DATA_FILE, MODEL_FILE, load_model, model_files, save_model, save_model_as,
 };
 pub use options::{Flags, Reader, Stage};
 pub use output::{Begin, Pending};

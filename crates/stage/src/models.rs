@@ -1,11 +1,13 @@
 //! Models: from an artifact or a file, and into an artifact.
 
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use shiftwise_artifact::{Artifact, Fingerprint, Input, Kind, MANIFEST_FILE, Manifest, Writer, atomic};
-use shiftwise_graph::{Model, Weights, infer_shapes};
+use shiftwise_graph::{Model, infer_shapes, known_shapes, release_mapped_weights};
 
-use crate::Failure;
+use crate::{ExternalData, Failure};
 
 /// The model's file in artifacts.
 pub const MODEL_FILE: &str = "model.onnx";
@@ -77,9 +79,19 @@ fn load_artifact(dir: &Path, kinds: &[Kind]) -> Result<LoadedModel, Failure> {
     let artifact = Artifact::open(dir, kind)?;
     artifact.verify()?;
     let file = artifact.file(MODEL_FILE)?;
-    let model = Model::load(&file)?;
+    let mut model = Model::load(&file)?;
+    if artifact.manifest().kind == Kind::Prepared && !declares_types(&model) {
+        // It was prepared without inferring shapes.
+        infer_shapes(&mut model);
+    }
     let fingerprint = artifact.fingerprint();
     Ok(LoadedModel { model, fingerprint, path: dir.to_owned(), file, artifact: Some(artifact) })
+}
+
+/// Whether the model says of every tensor which type it has.
+fn declares_types(model: &Model) -> bool {
+    let known = known_shapes(model);
+    known.resolved == known.tensors
 }
 
 /// Whether the manifest is of this kind; other errors are those of opening it.
@@ -107,21 +119,6 @@ fn load_file(path: &Path) -> Result<LoadedModel, Failure> {
     Ok(LoadedModel { model, fingerprint, path: path.to_owned(), file: path.to_owned(), artifact: None })
 }
 
-/// Where weights go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExternalData {
-    /// Whether they go to a file beside the model even where they would fit inside.
-    pub always: bool,
-    /// The smallest tensor in bytes that goes there.
-    pub threshold: u64,
-}
-
-impl Default for ExternalData {
-    fn default() -> Self {
-        Self { always: false, threshold: 1024 }
-    }
-}
-
 /// Write the model of an artifact: [`MODEL_FILE`], and [`MODEL_DATA_FILE`] where weights do not fit inside, or are to be outside.
 ///
 /// # Errors
@@ -140,18 +137,41 @@ pub fn save_model_as(
     model: &Model,
     external: ExternalData,
 ) -> Result<(), Failure> {
-    let location = format!("{name}.data");
-    let weights = if external.always {
-        Weights::External { location, threshold: usize::try_from(external.threshold).unwrap_or(usize::MAX) }
-    } else {
-        Weights::Auto { location }
-    };
-    let encoded = model.encode(&weights)?;
-    if let Some((data, segments)) = &encoded.external {
-        atomic::write_with(&writer.path(data)?, |out| {
-            segments.iter().try_for_each(|segment| out.write_all(segment))
-        })?;
+    let encoded = model.encode(&external.weights(name, model.exceeds_one_file()))?;
+    for (data, segments) in &encoded.external {
+        let path = writer.path(data)?;
+        if path.exists() {
+            return Err(Failure::usage(format!(
+                "write {data}: the artifact has a file of this name already"
+            ))
+            .with_help("choose another external_data_location"));
+        }
+        atomic::write_with(&path, |out| segments.iter().try_for_each(|segment| write_segment(out, segment)))?;
     }
     atomic::write(&writer.path(name)?, &encoded.model)?;
     Ok(())
+}
+
+/// Weights that are written before the memory which their source takes is given back.
+const WRITTEN_AT_ONCE: usize = 16 << 20;
+
+/// Writes weights, mostly mapped ones: pages that were read for that would count until the end.
+fn write_segment(out: &mut dyn Write, segment: &[u8]) -> std::io::Result<()> {
+    for part in segment.chunks(WRITTEN_AT_ONCE) {
+        out.write_all(part)?;
+        if part.len() == WRITTEN_AT_ONCE {
+            release_mapped_weights();
+        }
+    }
+    Ok(())
+}
+
+/// The files of the model in an artifact: itself, and where its weights are.
+///
+/// # Errors
+/// Where there is no model, or it cannot be read.
+pub fn model_files(artifact: &Artifact) -> Result<BTreeSet<String>, Failure> {
+    let mut files = shiftwise_graph::external_locations(&artifact.file(MODEL_FILE)?)?;
+    files.insert(MODEL_FILE.to_owned());
+    Ok(files)
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use shiftwise_artifact::{Kind, Tool, atomic};
-use shiftwise_graph::{Builder, DataType, Dim, Model, TensorType, ValueInfo, ValueType, Weights};
+use shiftwise_graph::{
+    Builder, DataType, Dim, Model, TensorType, ValueInfo, ValueType, Weights, infer_shapes,
+};
 use shiftwise_stage::{
     Begin, CommonArgs, Context, DataArgs, DataConfig, EngineArgs, ExitStatus, ExternalData, MODEL_DATA_FILE,
     Stage, data_input, input_specs, load_model, save_model,
@@ -27,8 +29,8 @@ fn demo() -> PathBuf {
 /// The demo model in a directory of its own, with external data.
 fn external(dir: &Path) -> PathBuf {
     let model = Model::load(&demo().join("model.onnx")).unwrap();
-    let encoded = model.encode(&Weights::External { location: "m.data".into(), threshold: 64 }).unwrap();
-    let (name, segments) = encoded.external.unwrap();
+    let mut encoded = model.encode(&Weights::External { location: "m.data".into(), threshold: 64 }).unwrap();
+    let (name, segments) = encoded.external.remove(0);
     atomic::write(&dir.join(name), &segments.concat()).unwrap();
     atomic::write(&dir.join("m.onnx"), &encoded.model).unwrap();
     dir.join("m.onnx")
@@ -52,7 +54,8 @@ fn external_data_counts_in_the_fingerprint() {
 }
 
 fn prepare(out: &Path, external: ExternalData) -> Model {
-    let model = Model::load(&demo().join("model.onnx")).unwrap();
+    let mut model = Model::load(&demo().join("model.onnx")).unwrap();
+    infer_shapes(&mut model);
     let context = context(&[]);
     let begun = context.begin(out, Kind::Prepared, BTreeMap::new(), serde_json::json!({})).unwrap();
     let Begin::Write(pending) = begun else { panic!("nothing was there") };
@@ -64,10 +67,12 @@ fn prepare(out: &Path, external: ExternalData) -> Model {
 
 #[test]
 fn models_survive_their_way_through_an_artifact() {
-    for external in [ExternalData::default(), ExternalData { always: true, threshold: 64 }] {
+    for external in
+        [ExternalData::default(), ExternalData { always: true, threshold: 64, ..ExternalData::default() }]
+    {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("prepared");
-        let model = prepare(&out, external);
+        let model = prepare(&out, external.clone());
         assert_eq!(out.join(MODEL_DATA_FILE).exists(), external.always);
         let loaded = load_model(&out, &[Kind::Quantized, Kind::Prepared]).unwrap();
         assert_eq!(loaded.model, model);

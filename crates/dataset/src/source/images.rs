@@ -39,7 +39,11 @@ pub(super) fn open(
             input.dtype
         )));
     };
-    let recipe = recipe.cloned().unwrap_or_default();
+    let mut recipe = recipe.cloned().unwrap_or_default();
+    if input.was_channels_first {
+        // Whichever layout the recipe names, that of the model before or of the model now: pixels go in as it takes them.
+        recipe.layout = Layout::Nhwc;
+    }
     if target == Target::U8 && recipe.normalizes() {
         return Err(fail(
             "it takes uint8, whose pixels go in as they are; remove scale, divide, mean and std from the recipe"

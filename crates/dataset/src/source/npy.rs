@@ -87,6 +87,7 @@ impl Samples for Files {
             let bytes = array.read().map_err(DataError::read(path))?;
             let value = value(&bytes, header, &header.shape, input.dtype)
                 .and_then(|v| v.reshaped(&shape).ok_or_else(|| "its shape does not fit".to_owned()))
+                .map(|v| shape::arranged(v, input))
                 .map_err(|reason| DataError::Convert {
                     sample: id.to_owned(),
                     input: input.name.clone(),

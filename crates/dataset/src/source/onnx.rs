@@ -159,6 +159,7 @@ impl Samples for Sets {
             };
             let value = converted(&files[at].2, input.dtype)
                 .and_then(|v| v.reshaped(&shape).ok_or_else(|| "its shape does not fit".to_owned()))
+                .map(|v| shape::arranged(v, input))
                 .map_err(|reason| DataError::Convert {
                     sample: id.to_owned(),
                     input: input.name.clone(),

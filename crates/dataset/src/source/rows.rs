@@ -134,6 +134,7 @@ impl Rows {
             let bytes = part.bytes(row).map_err(DataError::read(origin))?;
             let value = value(&bytes, &part.array.header, &part.found, input.dtype)
                 .and_then(|v| v.reshaped(&part.shape).ok_or_else(|| "its shape does not fit".to_owned()))
+                .map(|v| shape::arranged(v, input))
                 .map_err(|reason| DataError::Convert {
                     sample: id.to_owned(),
                     input: input.name.clone(),

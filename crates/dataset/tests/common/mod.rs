@@ -11,6 +11,7 @@ use tempfile::TempDir;
 /// An input; negative dimensions are dynamic.
 pub(crate) fn input(name: &str, dtype: DataType, shape: &[i64]) -> InputSpec {
     InputSpec {
+        was_channels_first: false,
         name: name.to_owned(),
         dtype,
         shape: shape.iter().map(|d| usize::try_from(*d).ok()).collect(),

@@ -62,7 +62,7 @@ impl Recipe {
                 nodes => EngineError::Unsupported { engine: self.engine.clone(), nodes },
             }
         };
-        if encoded.external.is_none() {
+        if encoded.external.is_empty() {
             let session = builder.commit_from_memory(&encoded.model).map_err(refused)?;
             return Ok(Built { session, _files: None });
         }
@@ -103,7 +103,7 @@ const MODEL_FILE: &str = "model.onnx";
 #[allow(clippy::disallowed_methods, reason = "temporary files, which are read by this process only")]
 fn write(folder: &Path, encoded: &Encoded) -> std::io::Result<()> {
     std::fs::write(folder.join(MODEL_FILE), &encoded.model)?;
-    if let Some((name, segments)) = &encoded.external {
+    for (name, segments) in &encoded.external {
         let mut file = std::io::BufWriter::new(std::fs::File::create(folder.join(name))?);
         for segment in segments {
             file.write_all(segment)?;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::data::Data;
 use super::dims;
+use super::options::Env;
 use crate::{DataType, Dim, Node, TensorType};
 
 /// Why an operator's function ended early. What it set before stays.
@@ -39,6 +40,7 @@ pub(super) struct Fact {
 /// One node under inference.
 pub(super) struct Ctx<'a> {
     pub(super) node: &'a Node,
+    pub(super) env: &'a Env<'a>,
     /// Version of the node's operator set.
     pub(super) opset: i64,
     /// `None` where an optional input is omitted.

@@ -2,7 +2,8 @@
 
 use super::context::{Ctx, Stop, contradiction};
 use super::data::Elem;
-use super::infer::{Opsets, Scope, graph};
+use super::infer::{Scope, graph};
+use super::options::Env;
 use super::report::{ShapeIssueKind, ShapeReport};
 use crate::{Dim, Graph, TensorType};
 
@@ -10,7 +11,7 @@ use crate::{Dim, Graph, TensorType};
 pub(super) fn branches(
     ctx: &mut Ctx,
     scope: &Scope,
-    opsets: &Opsets,
+    env: &Env,
     report: &mut ShapeReport,
 ) -> Result<(), Stop> {
     let condition = ctx.value(0).and_then(|d| d.elems.first().and_then(Elem::int));
@@ -22,7 +23,7 @@ pub(super) fn branches(
             _ => false,
         };
         if taken {
-            results.push(outputs(ctx, name, body, scope, opsets, report)?);
+            results.push(outputs(ctx, name, body, scope, env, report)?);
         }
     }
     let Some(first) = results.pop() else { return contradiction("it has no branches") };
@@ -46,7 +47,7 @@ fn outputs(
     name: &str,
     body: &Graph,
     scope: &Scope,
-    opsets: &Opsets,
+    env: &Env,
     report: &mut ShapeReport,
 ) -> Result<Vec<Option<TensorType>>, Stop> {
     if body.outputs().len() != ctx.types.len() {
@@ -58,7 +59,7 @@ fn outputs(
     }
     // What is unknown inside matters only as far as it reaches the outputs; contradictions matter anyway.
     let mut inner = ShapeReport::default();
-    let inside = graph(body, opsets, Some(scope), &mut inner);
+    let inside = graph(body, env, Some(scope), &mut inner);
     for issue in inner.issues.into_iter().filter(|i| i.kind == ShapeIssueKind::Contradiction) {
         report.push(issue.kind, format!("{}, {name}: {}", ctx.node.label(), issue.node), issue.reason);
     }

@@ -37,6 +37,7 @@ fn broadcast(ctx: &mut Ctx, first: usize, dtype: DataType) -> Result<(), Stop> {
     ctx.set(0, dtype, None);
     let shapes = (first..ctx.inputs.len()).map(|i| ctx.dims(i)).collect::<Result<Vec<_>, _>>()?;
     let shapes: Vec<&[crate::Dim]> = shapes.iter().map(Vec::as_slice).collect();
+    ctx.env.meet_all(&shapes);
     let out = dims::broadcast(&shapes)?;
     if out.contains(&crate::Dim::Unknown) {
         ctx.note(format!("the shapes {} broadcast to extents that have no name", dims::list(&shapes)));

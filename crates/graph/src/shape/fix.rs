@@ -49,6 +49,7 @@ pub fn fix_dims(model: &mut Model, fixes: &BTreeMap<String, usize>) -> Result<Ve
     }
     done.dedup();
     let mut patch = Patch::new();
+    let names = names.into_iter().map(|(name, extent)| (name, Dim::Known(extent))).collect();
     rewrite(&model.graph, &names, &places, &mut patch);
     if !patch.is_empty() {
         model.graph.apply("fix-dim", patch)?;
@@ -87,7 +88,7 @@ fn target<'a>(graph: &Graph, key: &'a str) -> Result<Target<'a>, String> {
 }
 
 fn all_types(graph: &Graph) -> impl Iterator<Item = &ValueType> {
-    graph.inputs.iter().chain(&graph.outputs).map(|v| &v.ty).chain(graph.types.values())
+    graph.inputs().iter().chain(graph.outputs()).map(|v| &v.ty).chain(graph.types.values())
 }
 
 /// Names of dimensions at the boundary and among recorded types.
@@ -101,23 +102,24 @@ fn symbols(graph: &Graph) -> BTreeSet<String> {
 }
 
 /// The type with its names replaced; `None` when there is nothing to replace.
-fn replaced(ty: &ValueType, names: &BTreeMap<String, usize>) -> Option<ValueType> {
+fn replaced(ty: &ValueType, names: &BTreeMap<String, Dim>) -> Option<ValueType> {
     let mut tensor = ty.tensor()?.clone();
     let mut changed = false;
     for dim in tensor.shape.as_mut()? {
         if let Dim::Symbol(s) = dim
-            && let Some(n) = names.get(s)
+            && let Some(new) = names.get(s)
         {
-            *dim = Dim::Known(*n);
+            *dim = new.clone();
             changed = true;
         }
     }
     changed.then_some(ValueType::Tensor(tensor))
 }
 
-fn rewrite(
+/// Replaces names everywhere, and unnamed axes of inputs.
+pub(super) fn rewrite(
     graph: &Graph,
-    names: &BTreeMap<String, usize>,
+    names: &BTreeMap<String, Dim>,
     places: &BTreeMap<(String, usize), usize>,
     patch: &mut Patch,
 ) {
@@ -130,7 +132,7 @@ fn rewrite(
             })
             .collect()
     };
-    let (mut inputs, outputs) = (boundary(&graph.inputs), boundary(&graph.outputs));
+    let (mut inputs, outputs) = (boundary(graph.inputs()), boundary(graph.outputs()));
     for input in &mut inputs {
         let ValueType::Tensor(ty) = &mut input.ty else { continue };
         for (axis, dim) in ty.shape.iter_mut().flatten().enumerate() {
@@ -139,7 +141,7 @@ fn rewrite(
             }
         }
     }
-    if inputs != graph.inputs || outputs != graph.outputs {
+    if inputs != graph.inputs() || outputs != graph.outputs() {
         patch.set_boundary(inputs, outputs);
     }
     for (name, ty) in graph.types() {
@@ -155,7 +157,7 @@ fn rewrite(
 }
 
 /// The subgraphs of a node in which a name was replaced.
-fn subgraphs(node: &Node, names: &BTreeMap<String, usize>) -> Vec<(String, Graph)> {
+fn subgraphs(node: &Node, names: &BTreeMap<String, Dim>) -> Vec<(String, Graph)> {
     let mut changed = Vec::new();
     for (attribute, body) in node.subgraphs() {
         let mut patch = Patch::new();

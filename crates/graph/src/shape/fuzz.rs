@@ -127,8 +127,12 @@ proptest! {
             let mut node = Node::new(op, "n", &[], &[]);
             node.outputs = (0..outputs).map(|i| format!("y{i}")).collect();
             node.attributes = attributes.iter().map(|(k, v)| ((*k).to_string(), v.clone())).collect();
+            let opsets = super::infer::Opsets::default();
+            let options = super::ShapeOptions::default();
+            let env = super::options::Env { opsets: &opsets, options: &options, meetings: Some(std::cell::RefCell::default()) };
             let mut ctx = Ctx {
                 node: &node,
+                env: &env,
                 opset,
                 inputs: inputs.clone(),
                 types: vec![None; outputs],

@@ -7,9 +7,10 @@ use indexmap::IndexMap;
 
 use super::context::{Ctx, Fact, Stop};
 use super::data::Data;
+use super::options::Env;
 use super::report::{ShapeIssueKind, ShapeReport};
 use super::{complete, control, declared, registry};
-use crate::{Graph, Node, TensorType, ValueType};
+use crate::{Dim, Graph, Node, TensorType, ValueType};
 
 /// Operator sets of the model.
 pub(super) type Opsets = IndexMap<String, i64>;
@@ -37,7 +38,7 @@ impl Scope<'_> {
 /// Infers every tensor of `graph`.
 pub(super) fn graph<'a>(
     graph: &'a Graph,
-    opsets: &Opsets,
+    env: &Env,
     parent: Option<&'a Scope<'a>>,
     report: &mut ShapeReport,
 ) -> Scope<'a> {
@@ -56,7 +57,7 @@ pub(super) fn graph<'a>(
     let outputs: HashMap<&str, &ValueType> =
         graph.outputs().iter().map(|v| (v.name.as_str(), &v.ty)).collect();
     for (_, node) in graph.nodes() {
-        let facts = visit(node, &scope, opsets, &outputs, report);
+        let facts = visit(node, &scope, env, &outputs, report);
         for (name, fact) in node.outputs.iter().zip(facts).filter(|(n, _)| !n.is_empty()) {
             scope.facts.insert(name, fact);
         }
@@ -68,7 +69,7 @@ pub(super) fn graph<'a>(
 fn visit(
     node: &Node,
     scope: &Scope,
-    opsets: &Opsets,
+    env: &Env,
     outputs: &HashMap<&str, &ValueType>,
     report: &mut ShapeReport,
 ) -> Vec<Fact> {
@@ -81,18 +82,24 @@ fn visit(
     let count = node.outputs.len();
     let mut ctx = Ctx {
         node,
-        opset: opsets.get(&node.domain).copied().unwrap_or(0),
+        env,
+        opset: env.opsets.get(&node.domain).copied().unwrap_or(0),
         inputs,
         types: vec![None; count],
         data: vec![None; count],
         note: None,
     };
     let outcome = if node.is("If") {
-        control::branches(&mut ctx, scope, opsets, report)
+        control::branches(&mut ctx, scope, env, report)
     } else {
         match registry::find(&node.domain, &node.op_type) {
             Some(infer) => infer(&mut ctx),
-            None => Err(Stop::Unknown("shape inference does not know this operator".into())),
+            None => {
+                if env.options.guess_output_rank {
+                    guess(&mut ctx);
+                }
+                Err(Stop::Unknown("shape inference does not know this operator".into()))
+            }
         }
     };
     let mut cause = inherited;
@@ -104,6 +111,7 @@ fn visit(
             cause = Some(report.push(ShapeIssueKind::Contradiction, node.label(), why));
         }
     }
+    let followed = env.options.follow_contents || node.is("Constant");
     let mut facts = Vec::with_capacity(count);
     let found = ctx.types.into_iter().zip(ctx.data);
     for (name, (inferred, data)) in node.outputs.iter().zip(found) {
@@ -128,7 +136,17 @@ fn visit(
             });
             cause = Some(report.push(ShapeIssueKind::Unknown, node.label(), why));
         }
-        facts.push(Fact { ty, data: data.map(Rc::new), cause: cause.filter(|_| open) });
+        let data = data.filter(|_| followed).map(Rc::new);
+        facts.push(Fact { ty, data, cause: cause.filter(|_| open) });
     }
     facts
+}
+
+/// Gives every output the element type and the rank of the first input.
+fn guess(ctx: &mut Ctx) {
+    let Ok(first) = ctx.ty(0).cloned() else { return };
+    let shape = first.shape.map(|dims| vec![Dim::Unknown; dims.len()]);
+    for output in 0..ctx.types.len() {
+        ctx.set(output, first.dtype, shape.clone());
+    }
 }

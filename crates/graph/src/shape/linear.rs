@@ -25,11 +25,13 @@ fn product(ctx: &mut Ctx, left: usize, right: usize, dtype: DataType) -> Result<
         if vector_a { (Dim::Known(1), &a[0]) } else { (a[a.len() - 2].clone(), &a[a.len() - 1]) };
     let (inner_b, columns) =
         if vector_b { (&b[0], Dim::Known(1)) } else { (&b[b.len() - 2], b[b.len() - 1].clone()) };
+    ctx.env.meet(inner_a, inner_b);
     if dims::merge(inner_a, inner_b).is_none() {
         return contradiction(format!("the shapes {} cannot be multiplied", dims::list(&[&a, &b])));
     }
     let batch = |d: &[Dim]| d[..d.len().saturating_sub(2)].to_vec();
     let (batch_a, batch_b) = (batch(&a), batch(&b));
+    ctx.env.meet_all(&[&batch_a, &batch_b]);
     let mut out = dims::broadcast(&[&batch_a, &batch_b])?;
     if !vector_a {
         out.push(rows);
@@ -64,6 +66,7 @@ fn gemm(ctx: &mut Ctx) -> Result<(), Stop> {
     let transposed = |name: &str| ctx.node.int(name).unwrap_or(0) != 0;
     let (rows, inner_a) = if transposed("transA") { (&a[1], &a[0]) } else { (&a[0], &a[1]) };
     let (inner_b, columns) = if transposed("transB") { (&b[1], &b[0]) } else { (&b[0], &b[1]) };
+    ctx.env.meet(inner_a, inner_b);
     if dims::merge(inner_a, inner_b).is_none() {
         return contradiction(format!("the shapes {} cannot be multiplied", dims::list(&[&a, &b])));
     }
@@ -96,6 +99,7 @@ fn einsum(ctx: &mut Ctx) -> Result<(), Stop> {
         let shape = ctx.dims_of_rank(i, term.chars().count())?;
         for (letter, dim) in term.chars().zip(shape) {
             let known = extents.entry(letter).or_insert(Dim::Unknown);
+            ctx.env.meet(known, &dim);
             match dims::merge(known, &dim) {
                 Some(merged) => *known = merged,
                 None => {

@@ -16,7 +16,9 @@ mod fix;
 mod fuzz;
 mod infer;
 mod linear;
+mod merge;
 mod normalization;
+mod options;
 mod pool;
 mod quantization;
 mod recurrent;
@@ -31,7 +33,11 @@ mod unary;
 
 use std::collections::HashSet;
 
+use options::Env;
+
 pub use fix::fix_dims;
+pub use merge::merge_dims;
+pub use options::ShapeOptions;
 pub use report::{ShapeIssue, ShapeIssueKind, ShapeReport};
 
 use crate::{Dim, Model, Patch, TensorType, ValueInfo, ValueType};
@@ -45,11 +51,17 @@ use crate::{Dim, Model, Patch, TensorType, ValueInfo, ValueType};
 ///
 /// Never fails: what is not known is in the report, once, at the node where it first arose.
 pub fn infer_shapes(model: &mut Model) -> ShapeReport {
+    infer_shapes_with(model, &ShapeOptions::default())
+}
+
+/// As [`infer_shapes`], with options.
+pub fn infer_shapes_with(model: &mut Model, options: &ShapeOptions) -> ShapeReport {
     let mut report = ShapeReport::default();
     let mut patch = Patch::new();
     {
         let graph = &model.graph;
-        let scope = infer::graph(graph, &model.opsets, None, &mut report);
+        let scope =
+            infer::graph(graph, &Env { opsets: &model.opsets, options, meetings: None }, None, &mut report);
         let outputs: HashSet<&str> = graph.outputs().iter().map(|v| v.name.as_str()).collect();
         for name in graph.nodes().flat_map(|(_, n)| &n.outputs).filter(|n| !n.is_empty()) {
             let Some(fact) = scope.get(name) else { continue };
@@ -94,6 +106,30 @@ pub fn infer_shapes(model: &mut Model) -> ShapeReport {
         issues = report.issues.len(),
         "inferred shapes"
     );
+    report
+}
+
+/// What the recorded types say, without inferring anything: for models whose inference was skipped.
+pub fn known_shapes(model: &Model) -> ShapeReport {
+    let mut report = ShapeReport::default();
+    let mut cause = None;
+    for name in model.graph.nodes().flat_map(|(_, n)| &n.outputs).filter(|n| !n.is_empty()) {
+        report.tensors += 1;
+        if model.graph.tensor_type(name).as_ref().is_some_and(complete) {
+            report.resolved += 1;
+        } else {
+            let why = || "no shapes were inferred, and the model does not declare this one".to_owned();
+            let cause = *cause.get_or_insert_with(|| {
+                report.issues.push(ShapeIssue {
+                    node: format!("tensor {name:?}"),
+                    kind: ShapeIssueKind::Unknown,
+                    reason: why(),
+                });
+                0
+            });
+            report.affected.insert(name.clone(), cause);
+        }
+    }
     report
 }
 

@@ -209,6 +209,7 @@ fn expand(ctx: &mut Ctx) -> Result<(), Stop> {
             None => return unknown("its target shape is computed at run time"),
         }
     };
+    ctx.env.meet_all(&[&x, &target]);
     let out = dims::broadcast(&[&x, &target])?;
     if out.contains(&Dim::Unknown) {
         ctx.note("its target shape has extents that are computed at run time");

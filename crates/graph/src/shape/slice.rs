@@ -21,7 +21,13 @@ fn clamp(n: i64, start: i64, end: i64, step: i64) -> (i64, i64) {
 }
 
 /// The extent of one sliced axis; `None` for an end that is not known.
-fn sliced(dim: &Dim, start: Option<&Elem>, end: Option<&Elem>, step: Option<i64>) -> Result<Dim, Stop> {
+fn sliced(
+    dim: &Dim,
+    start: Option<&Elem>,
+    end: Option<&Elem>,
+    step: Option<i64>,
+    int_max: i64,
+) -> Result<Dim, Stop> {
     let (Some(start), Some(end), Some(step)) = (start, end, step) else { return Ok(Dim::Unknown) };
     if step == 0 {
         return contradiction("it has a step of 0");
@@ -33,7 +39,7 @@ fn sliced(dim: &Dim, start: Option<&Elem>, end: Option<&Elem>, step: Option<i64>
             Err(_) => contradiction("an extent overflows"),
         },
         // What says "to the end" for any extent keeps the name.
-        (Dim::Symbol(_), _, Elem::Int(end)) if all && *end >= i64::from(i32::MAX) => Ok(dim.clone()),
+        (Dim::Symbol(_), _, Elem::Int(end)) if all && *end >= int_max => Ok(dim.clone()),
         (Dim::Symbol(name), _, Elem::Symbol(end)) if all && name == end => Ok(dim.clone()),
         (Dim::Symbol(_), Elem::Int(-1), Elem::Int(end)) if step == -1 && *end <= i64::from(i32::MIN) => {
             Ok(dim.clone())
@@ -74,7 +80,13 @@ fn slice(ctx: &mut Ctx) -> Result<(), Stop> {
     let mut out = x.clone();
     for (i, axis) in axes.iter().enumerate() {
         let (start, end) = (starts.as_ref().and_then(|s| s.get(i)), ends.as_ref().and_then(|e| e.get(i)));
-        out[*axis] = sliced(&x[*axis], start, end, steps.as_ref().and_then(|s| s.get(i).copied()))?;
+        out[*axis] = sliced(
+            &x[*axis],
+            start,
+            end,
+            steps.as_ref().and_then(|s| s.get(i).copied()),
+            ctx.env.options.int_max,
+        )?;
     }
     if out.contains(&Dim::Unknown) {
         ctx.note(format!("where it slices {} is not known before the run", dims::list(&[&x])));
@@ -118,6 +130,7 @@ fn concat(ctx: &mut Ctx) -> Result<(), Stop> {
                     _ => Dim::Unknown,
                 }
             } else {
+                ctx.env.meet(&out[i], dim);
                 match dims::merge(&out[i], dim) {
                     Some(merged) => merged,
                     None => {

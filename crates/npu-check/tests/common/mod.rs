@@ -70,7 +70,13 @@ impl Place {
         };
         let writer = Writer::new(&self.path(name), request, false).unwrap();
         save_model(&writer, &emitted.model, ExternalData::default()).unwrap();
-        save_model_as(&writer, "float.onnx", &float(), ExternalData { always: true, threshold: 0 }).unwrap();
+        save_model_as(
+            &writer,
+            "float.onnx",
+            &float(),
+            ExternalData { always: true, threshold: 0, ..ExternalData::default() },
+        )
+        .unwrap();
         let mut sidecar = json!({ "tensors": emitted.tensors, "absorbed": ["kept"] });
         sidecar["tensors"][0]["unknown"] = "kept".into();
         writer.write_json(TENSORS_FILE, &sidecar).unwrap();

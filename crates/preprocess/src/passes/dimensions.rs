@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use shiftwise_graph::{DataType, Dim, Model, Note, PassReport, Patch, TensorType, ValueType, fix_dims};
+use shiftwise_graph::{
+    DataType, Dim, GraphError, Model, Note, PassReport, Patch, ShapeOptions, TensorType, ValueType, fix_dims,
+    merge_dims,
+};
 
 use super::name;
 use crate::PreprocessError;
@@ -39,6 +42,16 @@ pub(crate) fn fix_dimensions(
         let list = if what.ends_with("already") { &mut report.refused } else { &mut report.applied };
         list.push(Note { node: "graph".into(), what });
     }
+    Ok(report)
+}
+
+/// Makes named dimensions one where an operator needs them to be equal.
+///
+/// Fails only where the graph was inconsistent before.
+pub(crate) fn merge_dimensions(model: &mut Model, options: &ShapeOptions) -> Result<PassReport, GraphError> {
+    let mut report = PassReport::new(name::MERGE_DIMENSIONS);
+    let merged = merge_dims(model, options)?;
+    report.applied = merged.into_iter().map(|what| Note { node: "graph".into(), what }).collect();
     Ok(report)
 }
 

@@ -1,8 +1,10 @@
 //! The passes, one a file.
 
+mod channels_last;
 mod checks;
 mod constant_folding;
 mod constants;
+mod copy_shared;
 mod dead_code;
 mod dimensions;
 mod float32;
@@ -13,11 +15,13 @@ mod identity;
 mod no_op;
 mod opset;
 
+pub use channels_last::channels_last;
 pub(crate) use checks::{check_inputs, check_model};
 pub use constant_folding::ConstantFolding;
 pub use constants::Constants;
+pub use copy_shared::CopyShared;
 pub use dead_code::{dead_code, unused_constants};
-pub(crate) use dimensions::fix_dimensions;
+pub(crate) use dimensions::{fix_dimensions, merge_dimensions};
 pub(crate) use float32::{convert_to_float32, half_precision};
 pub use fold_batch_norm::FoldBatchNorm;
 pub(crate) use functions::inline_functions;
@@ -30,6 +34,10 @@ pub(crate) use opset::convert_opset;
 pub(crate) mod name {
     pub(crate) const INLINE_FUNCTIONS: &str = "inline_functions";
     pub(crate) const FIX_DIMENSIONS: &str = "fix_dimensions";
+    pub(crate) const MERGE_DIMENSIONS: &str = "merge_dimensions";
+    pub(crate) const CHANNELS_LAST: &str = "convert_nchw_to_nhwc";
+    pub(crate) const COPY_SHARED: &str = "copy_shared_init";
+    pub(crate) const COPY_BIASES: &str = "copy_bias_init";
     pub(crate) const CONSTANTS: &str = "constants";
     pub(crate) const CONSTANT_FOLDING: &str = "constant_folding";
     pub(crate) const REMOVE_IDENTITY: &str = "remove_identity";

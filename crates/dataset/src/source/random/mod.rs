@@ -24,6 +24,8 @@ struct Input {
     name: String,
     dtype: DataType,
     shape: Vec<usize>,
+    /// The input, where values are drawn for what it was before, so that they are the same.
+    turned: Option<InputSpec>,
     bounds: Option<[f64; 2]>,
 }
 
@@ -72,9 +74,18 @@ fn made(input: &InputSpec, spec: &RandomSpec) -> Result<Input> {
     if draw::values(input.dtype, &[0], None, &mut Bits::new(0, 0, "")).is_none() {
         return Err(fail(format!("there are no random values of type {}", input.dtype)));
     }
+    let turned = input.before().map(|_| input.clone());
+    let before = input.before();
+    let drawn = before.as_ref().unwrap_or(input);
     let shape = match spec.shapes.get(&input.name) {
-        Some(shape) => filled(input, shape)?,
-        None => assumed(input)?,
+        Some(shape) => match (filled(drawn, shape), shape.as_slice()) {
+            (Err(_), [n, h, w, c]) if turned.is_some() => {
+                filled(input, shape)?;
+                vec![*n, *c, *h, *w]
+            }
+            (filled, _) => filled?,
+        },
+        None => assumed(drawn)?,
     };
     let elements = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d));
     if elements.is_none_or(|n| n > MAX_ELEMENTS) {
@@ -89,7 +100,7 @@ fn made(input: &InputSpec, spec: &RandomSpec) -> Result<Input> {
             DataError::Random { option: RANGE, input: input.name.clone(), reason: reason + &advice }
         })?;
     }
-    Ok(Input { name: input.name.clone(), dtype: input.dtype, shape, bounds })
+    Ok(Input { name: input.name.clone(), dtype: input.dtype, shape, turned, bounds })
 }
 
 /// No input of a network is larger; a shape beyond this is a mistake that would exhaust the memory.
@@ -147,6 +158,10 @@ impl Samples for Random {
                     input: input.name.clone(),
                     reason: format!("there are no random values of type {}", input.dtype),
                 })?;
+                let value = match &input.turned {
+                    Some(now) => crate::shape::arranged(value, now),
+                    None => value,
+                };
                 Ok((input.name.clone(), value))
             })
             .collect()
