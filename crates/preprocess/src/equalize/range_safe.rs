@@ -82,9 +82,10 @@ pub(crate) fn range_safe(
                 channels: channels.len(),
                 factors: (1.0, 1.0),
                 error_before: choice.before,
-                error_after: choice.after,
+                error_after: choice.before,
             });
-            entry.error_after = choice.after;
+            // The reader's output may have been scaled since the first round, so that only shares compare.
+            entry.error_after *= choice.after / choice.before;
             tracing::debug!(
                 round,
                 layer = entry.layer,
