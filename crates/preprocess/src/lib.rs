@@ -18,7 +18,12 @@ pub use args::Arguments;
 pub use config::{BalanceMethod, PreprocessConfig};
 pub use equalize::Equalized;
 pub use error::{DynamicDim, PreprocessError};
-pub use passes::{ConstantFolding, Constants, FoldBatchNorm, RemoveIdentity, dead_code, unused_constants};
+pub use passes::{
+    BatchNormToConv, ConstantFolding, Constants, FoldArithmetic, FoldBatchNorm, FoldPad, FuseGemm,
+    MergeArithmetic, MergeCasts, MergeClips, MergeDuplicates, MergeReshapes, MergeTransposes,
+    ReduceMeanToPool, RemoveIdentity, ResolveReshapes, SplitPool, SplitToSlice, TransposedGemm, dead_code,
+    unused_constants,
+};
 pub use prepare::{Prepared, prepare, prepare_with};
 pub use report::Rewrites;
 pub use run::{REWRITES_FILE, run};

@@ -1,23 +1,58 @@
 //! The passes, one a file.
 
+mod affine;
+mod batch_norm_to_conv;
 mod checks;
 mod constant_folding;
 mod constants;
 mod dead_code;
 mod dimensions;
+mod edit;
+mod fold_arithmetic;
 mod fold_batch_norm;
+mod fold_pad;
 mod functions;
+mod fuse_gemm;
 mod identity;
+mod layer;
+mod merge_arithmetic;
+mod merge_casts;
+mod merge_clips;
+mod merge_duplicates;
+mod merge_reshapes;
+mod merge_transposes;
 mod no_op;
+mod operand;
+mod reduce_mean_to_pool;
+mod reshape_target;
+mod resolve_reshapes;
+mod split_pool;
+mod split_to_slice;
+mod transposed_gemm;
 
+pub use batch_norm_to_conv::BatchNormToConv;
 pub(crate) use checks::{check_inputs, check_model};
 pub use constant_folding::ConstantFolding;
 pub use constants::Constants;
 pub use dead_code::{dead_code, unused_constants};
 pub(crate) use dimensions::fix_dimensions;
+pub use fold_arithmetic::FoldArithmetic;
 pub use fold_batch_norm::FoldBatchNorm;
+pub use fold_pad::FoldPad;
 pub(crate) use functions::inline_functions;
+pub use fuse_gemm::FuseGemm;
 pub use identity::RemoveIdentity;
+pub use merge_arithmetic::MergeArithmetic;
+pub use merge_casts::MergeCasts;
+pub use merge_clips::MergeClips;
+pub use merge_duplicates::MergeDuplicates;
+pub use merge_reshapes::MergeReshapes;
+pub use merge_transposes::MergeTransposes;
+pub use reduce_mean_to_pool::ReduceMeanToPool;
+pub use resolve_reshapes::ResolveReshapes;
+pub use split_pool::SplitPool;
+pub use split_to_slice::SplitToSlice;
+pub use transposed_gemm::TransposedGemm;
 
 /// Names of passes in reports.
 pub(crate) mod name {
@@ -33,4 +68,19 @@ pub(crate) mod name {
     pub(crate) const RANGE_SAFE_EQUALIZATION: &str = "range_safe_equalization";
     pub(crate) const DEAD_CODE: &str = "dead_code";
     pub(crate) const UNUSED_CONSTANTS: &str = "unused_constants";
+    pub(crate) const BATCH_NORM_TO_CONV: &str = "batch_norm_to_conv";
+    pub(crate) const FOLD_ARITHMETIC: &str = "fold_arithmetic";
+    pub(crate) const FOLD_PAD: &str = "fold_pad";
+    pub(crate) const FUSE_GEMM: &str = "fuse_gemm";
+    pub(crate) const MERGE_ARITHMETIC: &str = "merge_arithmetic";
+    pub(crate) const MERGE_CASTS: &str = "merge_casts";
+    pub(crate) const MERGE_CLIPS: &str = "merge_clips";
+    pub(crate) const MERGE_DUPLICATES: &str = "merge_duplicates";
+    pub(crate) const MERGE_RESHAPES: &str = "merge_reshapes";
+    pub(crate) const MERGE_TRANSPOSES: &str = "merge_transposes";
+    pub(crate) const REDUCE_MEAN_TO_POOL: &str = "reduce_mean_to_pool";
+    pub(crate) const RESOLVE_RESHAPES: &str = "resolve_reshapes";
+    pub(crate) const SPLIT_POOL: &str = "split_pool";
+    pub(crate) const SPLIT_TO_SLICE: &str = "split_to_slice";
+    pub(crate) const TRANSPOSED_GEMM: &str = "transposed_gemm";
 }
