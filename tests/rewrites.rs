@@ -22,10 +22,11 @@ const CONVERSIONS: [&str; 4] = [
 ];
 
 /// Operators of which there may be more than ONNX Runtime leaves, by model, and why.
-const MORE: [(&str, &str, &str); 3] = [
+const MORE: [(&str, &str, &str); 4] = [
     ("mobilenet_v2_fp16", "BatchNormalization", "folding would round 16-bit weights a second time"),
     ("ppocr_cls", "HardSwish", "ONNX Runtime writes it as HardSigmoid and Mul; NPUs have it"),
     ("ppocrv3_det", "HardSwish", "ONNX Runtime writes it as HardSigmoid and Mul; NPUs have it"),
+    ("silero_vad", "Reshape", "Squeeze and Unsqueeze that stand in a row are one Reshape"),
 ];
 
 #[test]

@@ -20,7 +20,7 @@ pub use equalize::Equalized;
 pub use error::{DynamicDim, PreprocessError};
 pub use passes::{
     BatchNormToConv, ConstantFolding, Constants, FoldArithmetic, FoldBatchNorm, FoldPad, FuseGemm,
-    MergeArithmetic, MergeCasts, MergeClips, MergeDuplicates, MergeReshapes, MergeTransposes,
+    InlineBranches, MergeArithmetic, MergeCasts, MergeClips, MergeDuplicates, MergeReshapes, MergeTransposes,
     ReduceMeanToPool, RemoveIdentity, ResolveReshapes, SplitPool, SplitToSlice, TransposedGemm, dead_code,
     unused_constants,
 };

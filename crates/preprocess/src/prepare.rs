@@ -7,7 +7,7 @@ use shiftwise_graph::{Model, Rule, ShapeIssueKind, infer_shapes, run_rule};
 use crate::equalize::{self, ReplaceClip6Relu};
 use crate::passes::{
     self, BatchNormToConv, ConstantFolding, Constants, FoldArithmetic, FoldBatchNorm, FoldPad, FuseGemm,
-    MergeArithmetic, MergeCasts, MergeClips, MergeDuplicates, MergeReshapes, MergeTransposes,
+    InlineBranches, MergeArithmetic, MergeCasts, MergeClips, MergeDuplicates, MergeReshapes, MergeTransposes,
     ReduceMeanToPool, RemoveIdentity, ResolveReshapes, SplitPool, SplitToSlice, TransposedGemm, dead_code,
     unused_constants,
 };
@@ -119,6 +119,10 @@ impl Work<'_> {
             infer_shapes(&mut self.model);
             let mut changed =
                 self.apply(config.constant_folding, &mut ConstantFolding { engine: self.engine })?;
+            if self.apply(config.constant_folding, &mut InlineBranches::default())? {
+                changed = true;
+                self.apply(true, &mut Constants)?;
+            }
             changed |= self.apply(config.remove_identity, &mut RemoveIdentity)?;
             changed |= self.apply(config.merge_chains, &mut ResolveReshapes)?;
             changed |= self.apply(config.merge_chains, &mut MergeReshapes)?;

@@ -101,6 +101,7 @@ const PHRASES: &[Phrase] = &[
     phrase(name::SPLIT_TO_SLICE, "converted", "Split", "Splits"),
     phrase(name::CONSTANTS, "removed", "Constant node", "Constant nodes"),
     phrase(name::CONSTANT_FOLDING, "evaluated", "constant node", "constant nodes"),
+    phrase(name::INLINE_BRANCHES, "inlined", "If", "Ifs"),
     phrase(name::REMOVE_IDENTITY, "removed", "node that does nothing", "nodes that do nothing"),
     phrase(name::DEAD_CODE, "removed", "unused node", "unused nodes"),
     phrase(name::MERGE_DUPLICATES, "merged", "duplicate", "duplicates"),
