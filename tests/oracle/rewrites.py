@@ -82,7 +82,9 @@ def compare(fixed, prepared):
             if x.shape != y.shape or not np.isfinite(y).all():
                 error = float("inf")
             elif x.size:
-                error = max(error, float(np.abs(x - y).max() / max(np.ptp(x), 1e-30)))
+                # One number has no range but its distance from 0.
+                extent = np.ptp(x) or np.abs(x).max() or 1.0
+                error = max(error, float(np.abs(x - y).max() / extent))
         models.append({"nodes": count(path), "error": error})
     print(json.dumps({"onnxruntime": other, "prepared": models}))
 

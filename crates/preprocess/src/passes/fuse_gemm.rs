@@ -84,7 +84,7 @@ fn fuse(
 /// A bias of shape [1, N] is one of shape [N], which is how biases are written.
 fn bias_of_one_row(graph: &Graph, patch: &mut Patch, addend: &str) {
     let row = graph.initializer(addend).filter(|t| matches!(t.dims(), [1, _]));
-    if let Some(flat) = row.and_then(|t| Some(t.reshaped(vec![*t.dims().last()?])?))
+    if let Some(flat) = row.and_then(|t| t.reshaped(vec![*t.dims().last()?]))
         && graph.uses(addend).len() == 1
         && !graph.is_output(addend)
     {

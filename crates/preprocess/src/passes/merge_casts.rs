@@ -55,6 +55,7 @@ fn loses_nothing(graph: &Graph, x: &str, cast: &Node) -> Result<(), String> {
 }
 
 /// Which numbers a type has: integers of so many bits without sign, times 2 to a power of at most `exponent`.
+#[derive(Clone, Copy)]
 struct Numbers {
     signed: bool,
     bits: u32,
@@ -63,7 +64,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn fit(&self, many: Self) -> bool {
+    fn fit(self, many: Self) -> bool {
         let sign = many.signed || !self.signed;
         let range = match (self.exponent, many.exponent) {
             (None, None) => true,

@@ -47,7 +47,7 @@ pub(super) fn no_op(model: &Model, node: &Node) -> NoOp {
 /// One operand is 0 of a sum, or 1 of a product, and has no extent that the other does not have.
 fn neutral(graph: &Graph, node: &Node) -> NoOp {
     let sum = matches!(node.op_type.as_str(), "Add" | "Sub");
-    let nothing = if sum { 0 } else { 1 };
+    let nothing = i8::from(!sum);
     let commutes = matches!(node.op_type.as_str(), "Add" | "Mul");
     for (x, k) in [(0, 1), (1, 0)].into_iter().take(if commutes { 2 } else { 1 }) {
         let Some(constant) = node.input(k).and_then(|k| graph.initializer(k)) else { continue };
