@@ -17,9 +17,10 @@ fn sum(op: &str, [m, k, n]: [usize; 3], dims: &[usize], is_constant: bool, rever
     let count = dims.iter().product();
     let mut builder =
         Builder::new().input("x", &[m, k]).constant("w", Tensor::f32(&[k, n], &noise(1, k * n)));
-    builder = match is_constant {
-        true => builder.constant("c", Tensor::f32(dims, &noise(2, count))),
-        false => builder.input("c", dims),
+    builder = if is_constant {
+        builder.constant("c", Tensor::f32(dims, &noise(2, count)))
+    } else {
+        builder.input("c", dims)
     };
     let operands = if reversed { ["c", "h"] } else { ["h", "c"] };
     builder.node(op, &["x", "w"], &["h"]).node("Add", &operands, &["y"]).build(&[("y", &[m, n])], 13)
@@ -48,7 +49,7 @@ proptest! {
         let names = ["a", "b"];
         let mut operands = ["a", "b"];
         for (i, [rows, columns]) in [[m, k], [k, n]].into_iter().enumerate() {
-            let dims = if flags[i] != before[i] { [columns, rows] } else { [rows, columns] };
+            let dims = if flags[i] == before[i] { [rows, columns] } else { [columns, rows] };
             builder = builder.input(names[i], &dims);
             if before[i] {
                 operands[i] = ["at", "bt"][i];

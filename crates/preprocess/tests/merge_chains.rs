@@ -58,7 +58,7 @@ fn reshape(mut builder: Builder, i: usize, how: usize, dims: &mut Vec<usize>, op
         }
         2 if dims.contains(&1) => {
             let axis = dims.iter().position(|d| *d == 1).unwrap();
-            let given = axis as i64 - if how % 2 == 0 { dims.len() as i64 } else { 0 };
+            let given = axis as i64 - if (how / 6).is_multiple_of(2) { dims.len() as i64 } else { 0 };
             dims.remove(axis);
             builder = axes(builder, given);
             "Squeeze"

@@ -39,8 +39,11 @@ impl Rule for FoldArithmetic {
                 Err(reason) => reasons.push(format!("{}: {reason}", layer.label())),
             }
         }
-        let mut readers = graph.consumers(step.y).filter(|(_, n)| is_layer(n) && n.input(0) == Some(step.y));
-        if let Some((after, layer)) = readers.next() {
+        let reader = graph.uses(step.y).iter().find_map(|u| {
+            let node = graph.node(u.node).filter(|n| is_layer(n) && u.input == Some(0))?;
+            Some((u.node, node))
+        });
+        if let Some((after, layer)) = reader {
             let mut edit = Edit::new(graph);
             match into_consumer(&mut edit, &step, after, layer) {
                 Ok(()) => {

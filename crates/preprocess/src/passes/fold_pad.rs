@@ -31,10 +31,11 @@ impl Rule for FoldPad {
             return Outcome::NoMatch;
         }
         let is_reader = |n: &Node| ["Conv", "AveragePool", "MaxPool"].iter().any(|op| n.is(op));
-        let Some((after, reader)) = graph.consumers(y).find(|(_, n)| is_reader(n) && n.input(0) == Some(y))
-        else {
-            return Outcome::NoMatch;
-        };
+        let reader = graph.uses(y).iter().find_map(|u| {
+            let node = graph.node(u.node).filter(|n| is_reader(n) && u.input == Some(0))?;
+            Some((u.node, node))
+        });
+        let Some((after, reader)) = reader else { return Outcome::NoMatch };
         let folded = graph
             .sole_consumer(y)
             .map_err(|shared| shared.to_string())

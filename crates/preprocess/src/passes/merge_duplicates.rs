@@ -44,15 +44,15 @@ fn merge(graph: &Graph, id: NodeId, node: &Node, first: NodeId, twin: &Node) -> 
     let mut patch = Patch::new();
     patch.remove(id);
     for (index, (ours, theirs)) in node.outputs.iter().zip(&twin.outputs).enumerate() {
-        match (ours.is_empty(), is_outer(ours), theirs.is_empty() || is_outer(theirs)) {
-            (true, ..) => {}
-            (_, false, _) if !theirs.is_empty() => {
-                patch.redirect(ours, theirs).forget_type(ours);
-            }
-            (_, true, false) => {
-                patch.set_output(first, index, ours).redirect(theirs, ours).forget_type(theirs);
-            }
-            _ => return Err(format!("{ours:?} and {theirs:?} of {} are both needed", twin.label())),
+        if ours.is_empty() {
+            continue;
+        }
+        if !is_outer(ours) {
+            patch.redirect(ours, theirs).forget_type(ours);
+        } else if !is_outer(theirs) {
+            patch.set_output(first, index, ours).redirect(theirs, ours).forget_type(theirs);
+        } else {
+            return Err(format!("{ours:?} and {theirs:?} of {} are both needed", twin.label()));
         }
     }
     Ok(patch)

@@ -12,8 +12,7 @@ use super::operand::shape;
 /// y[i] = transpose(transpose(x, p), q)     ⇒     transpose(x, r) with r[i] = p[q[i]]
 /// ```
 ///
-/// and x itself where r keeps the order. The first stays where others read it too, and only then is nothing won but for an r that
-/// keeps the order.
+/// and x itself where r keeps the order. Where others read the first, it stays, and only an r that keeps the order is worth it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MergeTransposes;
 
