@@ -25,7 +25,7 @@ pub fn observe(
             spec.name,
             value.dtype()
         ))
-        .with_help("convert the model to float32 first")
+        .with_help("prepare the model with convert_fp16_to_fp32 = true")
     })?;
     let channels = (spec.channels as usize).max(1);
     let axis = spec.channel_axis.map_or(0, |a| a as usize);

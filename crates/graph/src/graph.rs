@@ -268,7 +268,7 @@ impl Graph {
     }
 
     /// Whether the name means something of this graph's own.
-    fn defines(&self, name: &str) -> bool {
+    pub(crate) fn defines(&self, name: &str) -> bool {
         self.initializers.contains_key(name) || self.producers.contains_key(name) || self.is_input(name)
     }
 

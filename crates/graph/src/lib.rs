@@ -1,7 +1,7 @@
 //! ONNX in memory: messages, constants, a graph with indices, edits through patches, shape inference.
 //!
 //! Weights are borrowed from memory maps and never copied without need. A [`Graph`] answers questions by tensor name in
-//! constant time and changes only through a [`Patch`], after which it is checked. This crate computes nothing, knows
+//! constant time; it changes through a [`Patch`], after which it is checked, or is rebuilt as a whole ([`Rebuild`]). This crate computes nothing, knows
 //! nothing of quantization, and must never write a file: it hands out bytes.
 
 mod builder;
@@ -18,6 +18,7 @@ mod order;
 mod pass;
 mod patch;
 pub mod proto;
+mod rebuild;
 mod save;
 mod shape;
 mod tensor;
@@ -34,6 +35,7 @@ pub use model::Model;
 pub use node::{Attribute, Node};
 pub use pass::{Note, Outcome, PassReport, Rule, run_rule};
 pub use patch::Patch;
+pub use rebuild::{Rebuild, Rebuilt, Scope, map_element_types};
 pub use save::{Encoded, Weights};
 pub use shape::{ShapeIssue, ShapeIssueKind, ShapeReport, fix_dims, infer_shapes};
 pub use tensor::{Tensor, TensorData};

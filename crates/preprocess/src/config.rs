@@ -17,15 +17,32 @@ pub enum BalanceMethod {
 }
 
 /// What is done to the model.
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PreprocessConfig {
-    /// Rewrite the graph at all; without, dimensions are fixed and shapes inferred, nothing else.
+    /// Rewrite the graph at all; without, dimensions are fixed, shapes inferred, and conversions made that are asked for, nothing else.
     pub optimize_model: bool,
     /// Compute what depends on constants only.
     pub constant_folding: bool,
     /// Remove nodes that do nothing.
     pub remove_identity: bool,
+    /// Raise the operator set to this version; 0 leaves it.
+    pub convert_opset_version: i64,
+    /// Raise the operator set where a fusion needs a newer one.
+    pub upgrade_opset: bool,
+    /// Turn float16 into float32, inputs and outputs included.
+    pub convert_fp16_to_fp32: bool,
+    /// Fuse decomposed instance normalizations.
+    pub fuse_instance_norm: bool,
+    /// Fuse decomposed L2 normalizations.
+    pub fuse_l2_norm: bool,
+    /// Fuse decomposed layer normalizations.
+    pub fuse_layer_norm: bool,
+    /// Fuse decomposed Gelu.
+    pub fuse_gelu: bool,
+    /// Fuse decomposed Sigmoid and HardSigmoid.
+    pub fuse_activations: bool,
     /// Fold batch normalizations into what stands before them.
     pub fold_batch_norm: bool,
     /// Fold sums and products with constants into the weights before or behind them.
@@ -81,6 +98,14 @@ impl Default for PreprocessConfig {
             optimize_model: true,
             constant_folding: true,
             remove_identity: true,
+            convert_opset_version: 0,
+            upgrade_opset: true,
+            convert_fp16_to_fp32: false,
+            fuse_instance_norm: true,
+            fuse_l2_norm: true,
+            fuse_layer_norm: true,
+            fuse_gelu: true,
+            fuse_activations: true,
             fold_batch_norm: true,
             fold_arithmetic: true,
             fold_pad: true,

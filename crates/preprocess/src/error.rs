@@ -42,6 +42,10 @@ impl fmt::Display for DynamicDim {
 pub enum PreprocessError {
     #[error("prepare the model: its opset is {0}, older than 10, whose operators have another meaning")]
     Opset(i64),
+    #[error("convert the model to opset {asked}: it has opset {has}, and versions are only raised")]
+    OpsetDown { has: i64, asked: i64 },
+    #[error("convert the model to opset {asked}: versions {oldest} to {newest} are converted to")]
+    OpsetRange { asked: i64, oldest: i64, newest: i64 },
     #[error("prepare the model: it does not import the standard operator set")]
     NoOpset,
     #[error("prepare the model: it is quantized already: {0}")]
@@ -73,6 +77,11 @@ impl From<PreprocessError> for Failure {
                 "convert it to opset 13 or later, for example in Python: \
                  onnx.save(onnx.version_converter.convert_version(onnx.load(\"old.onnx\"), 13), \"new.onnx\")",
             ),
+            PreprocessError::OpsetDown { has, .. } => Self { status: ExitStatus::Usage, ..failure }.with_help(format!(
+                "leave convert_opset_version away, or set it to {has} or more; for an older one export the model again"
+            )),
+            PreprocessError::OpsetRange { .. } => Self { status: ExitStatus::Usage, ..failure }
+                .with_help("set convert_opset_version to one of these, or leave it away"),
             PreprocessError::NoOpset => failure.with_help("export the model again, with opset 13 or later"),
             PreprocessError::Quantized(_) => failure.with_help(
                 "give the float model it was made from; shiftwise-npu-check reads quantized models as they are",

@@ -9,6 +9,7 @@ mod args;
 mod config;
 mod equalize;
 mod error;
+mod opset;
 mod passes;
 mod prepare;
 mod report;
@@ -19,10 +20,10 @@ pub use config::{BalanceMethod, PreprocessConfig};
 pub use equalize::Equalized;
 pub use error::{DynamicDim, PreprocessError};
 pub use passes::{
-    BatchNormToConv, ConstantFolding, Constants, FoldArithmetic, FoldBatchNorm, FoldPad, FuseGemm,
-    InlineBranches, MergeArithmetic, MergeCasts, MergeClips, MergeDuplicates, MergeReshapes, MergeTransposes,
-    ReduceMeanToPool, RemoveIdentity, ResolveReshapes, SplitPool, SplitToSlice, TransposedGemm, dead_code,
-    unused_constants,
+    BatchNormToConv, ConstantFolding, Constants, FoldArithmetic, FoldBatchNorm, FoldPad, FuseActivations,
+    FuseGelu, FuseGemm, FuseInstanceNorm, FuseL2Norm, FuseLayerNorm, InlineBranches, MergeArithmetic,
+    MergeCasts, MergeClips, MergeDuplicates, MergeReshapes, MergeTransposes, Recognized, ReduceMeanToPool,
+    RemoveIdentity, ResolveReshapes, SplitPool, SplitToSlice, TransposedGemm, dead_code, unused_constants,
 };
 pub use prepare::{Prepared, prepare, prepare_with};
 pub use report::Rewrites;

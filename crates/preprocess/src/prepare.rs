@@ -6,8 +6,9 @@ use shiftwise_graph::{Model, Rule, ShapeIssueKind, infer_shapes, run_rule};
 
 use crate::equalize::{self, ReplaceClip6Relu};
 use crate::passes::{
-    self, BatchNormToConv, ConstantFolding, Constants, FoldArithmetic, FoldBatchNorm, FoldPad, FuseGemm,
-    InlineBranches, MergeArithmetic, MergeCasts, MergeClips, MergeDuplicates, MergeReshapes, MergeTransposes,
+    self, BatchNormToConv, ConstantFolding, Constants, FoldArithmetic, FoldBatchNorm, FoldPad,
+    FuseActivations, FuseGelu, FuseGemm, FuseInstanceNorm, FuseL2Norm, FuseLayerNorm, InlineBranches,
+    MergeArithmetic, MergeCasts, MergeClips, MergeDuplicates, MergeReshapes, MergeTransposes,
     ReduceMeanToPool, RemoveIdentity, ResolveReshapes, SplitPool, SplitToSlice, TransposedGemm, dead_code,
     unused_constants,
 };
@@ -32,7 +33,8 @@ pub struct Prepared {
 ///    was done;
 /// 2. dimensions are fixed: without, shape arithmetic is not constant;
 /// 3. Constant nodes become initializers: every other pass looks for constants there;
-/// 4. [`convert`](Work::convert): what the model is written in, before its operators are looked at;
+/// 4. [`convert`](Work::convert): what the model is written in, before its operators are looked at; also where nothing else is
+///    to be rewritten;
 /// 5. [`simplify`](Work::simplify): in turns, with shapes inferred between them, until nothing changes: each uncovers work for
 ///    the others;
 /// 6. nodes that became unused go, so that none counts as a second reader in what follows;
@@ -72,7 +74,9 @@ pub fn prepare_with(
     let mut work = Work { model, rewrites, config, engine };
     if config.optimize_model {
         work.apply(true, &mut Constants)?;
-        work.convert()?;
+    }
+    work.convert()?;
+    if config.optimize_model {
         work.simplify()?;
         let unused = dead_code(&mut work.model)?;
         work.rewrites.add(unused);
@@ -108,6 +112,26 @@ impl Work<'_> {
 
     /// Types, layouts and operator sets.
     fn convert(&mut self) -> Result<(), PreprocessError> {
+        if self.config.convert_opset_version != 0 {
+            self.raise_opset(self.config.convert_opset_version, "")?;
+        }
+        if self.config.convert_fp16_to_fp32 {
+            let report = passes::convert_to_float32(&mut self.model)?;
+            self.rewrites.add(report);
+        } else {
+            self.rewrites.warnings.extend(passes::half_precision(&self.model));
+        }
+        Ok(())
+    }
+
+    /// Converts to a newer operator set; where that is not possible, the model stays, and a warning says why.
+    fn raise_opset(&mut self, to: i64, why: &str) -> Result<(), PreprocessError> {
+        let report = passes::convert_opset(&mut self.model, to, why, self.engine)?;
+        let declined = report.refused.iter().map(|note| {
+            format!("the model stays at opset {}, not {to}: {}: {}", self.model.opset(), note.node, note.what)
+        });
+        self.rewrites.warnings.extend(declined);
+        self.rewrites.add(report);
         Ok(())
     }
 
@@ -142,6 +166,29 @@ impl Work<'_> {
 
     /// Operators that exporters wrote as several.
     fn fuse(&mut self) -> Result<(), PreprocessError> {
+        let config = self.config;
+        let mut changed = self.apply(config.fuse_instance_norm, &mut FuseInstanceNorm)?;
+        changed |= self.apply(config.fuse_l2_norm, &mut FuseL2Norm)?;
+        if config.upgrade_opset {
+            let layer_norm =
+                config.fuse_layer_norm.then(|| FuseLayerNorm::needed_opset(&self.model)).flatten();
+            let gelu = config.fuse_gelu.then(|| FuseGelu::needed_opset(&self.model)).flatten();
+            if let Some(needed) = layer_norm.max(gelu) {
+                self.raise_opset(needed, ", which a fusion needs")?;
+                infer_shapes(&mut self.model);
+            }
+        }
+        changed |= self.apply(config.fuse_layer_norm, &mut FuseLayerNorm)?;
+        changed |= self.apply(config.fuse_gelu, &mut FuseGelu)?;
+        changed |= self.apply(config.fuse_activations, &mut FuseActivations)?;
+        if changed {
+            if self.model.graph.nodes().any(|(_, n)| n.domain == passes::CONTRIBUTED) {
+                self.model.opsets.entry(passes::CONTRIBUTED.into()).or_insert(1);
+            }
+            let unused = dead_code(&mut self.model)?;
+            self.rewrites.add(unused);
+            infer_shapes(&mut self.model);
+        }
         Ok(())
     }
 
@@ -212,6 +259,7 @@ impl Work<'_> {
         self.rewrites
             .warnings
             .extend(contradictions.map(|i| format!("shapes at {} do not fit: {}", i.node, i.reason)));
+        self.rewrites.recognized = passes::recognized(&self.model.graph);
         self.rewrites.nodes_after = self.model.graph.node_count();
         Prepared { model: self.model, rewrites: self.rewrites }
     }

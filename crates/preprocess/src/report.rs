@@ -6,7 +6,7 @@ use shiftwise_stage::report::count;
 
 use crate::REWRITES_FILE;
 use crate::equalize::Equalized;
-use crate::passes::name;
+use crate::passes::{Recognized, name};
 
 /// What was done to a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -22,6 +22,8 @@ pub struct Rewrites {
     /// What range-safe equalization did, layer by layer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub equalized: Vec<Equalized>,
+    /// Activations of two nodes that are left as they are.
+    pub recognized: Vec<Recognized>,
     /// Which shapes of the result are not known, with first causes.
     pub shapes: ShapeReport,
 }
@@ -61,6 +63,9 @@ impl Rewrites {
         if parts.is_empty() {
             parts.push("changed nothing".into());
         }
+        if self.applied(name::CONVERT_FP16_TO_FP32) > 0 {
+            parts.insert(0, "turned float16 into float32".into());
+        }
         let refused: usize = self.passes.iter().map(|p| p.refused.len()).sum();
         let declined = match refused as u64 {
             0 => String::new(),
@@ -91,6 +96,12 @@ impl Phrase {
 /// In the order in which the summary names them. Passes that are not here are not worth a word.
 const PHRASES: &[Phrase] = &[
     phrase(name::FIX_DIMENSIONS, "fixed", "dimension", "dimensions"),
+    phrase(name::CONVERT_OPSET, "made", "conversion to another opset", "conversions to another opset"),
+    phrase(name::FUSE_INSTANCE_NORM, "fused", "instance normalization", "instance normalizations"),
+    phrase(name::FUSE_L2_NORM, "fused", "L2 normalization", "L2 normalizations"),
+    phrase(name::FUSE_LAYER_NORM, "fused", "layer normalization", "layer normalizations"),
+    phrase(name::FUSE_GELU, "fused", "Gelu", "Gelus"),
+    phrase(name::FUSE_ACTIVATIONS, "fused", "sigmoid", "sigmoids"),
     phrase(name::FOLD_BATCH_NORM, "folded", "batch normalization", "batch normalizations"),
     phrase(name::FOLD_ARITHMETIC, "folded", "sum or product", "sums and products"),
     phrase(name::FOLD_PAD, "folded", "Pad", "Pads"),

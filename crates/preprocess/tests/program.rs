@@ -139,6 +139,8 @@ fn unknown_options_and_dimensions_are_usage_errors() {
     for wrong in [
         &["--no-such-flag"][..],
         &["--set", "fold_batchnorms=true"],
+        &["--set", "convert_opset_version=12"],
+        &["--set", "convert_opset_version=30"],
         &["--fix-dim", "N"],
         &["--fix-dim", "N=0"],
         &["--fix-dim", "M=1"],

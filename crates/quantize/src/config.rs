@@ -105,6 +105,8 @@ pub struct QuantizeConfig {
     pub absorb_constant_channels: bool,
     /// How far a channel may vary to count as constant, in steps of its tensor.
     pub constant_channel_threshold: f32,
+    /// Turn quantized Clip from 0 into Relu.
+    pub convert_clip_to_relu: bool,
     /// Keep weights in a file beside the model.
     pub use_external_data_format: bool,
     /// Smallest tensor in bytes that goes there.
@@ -143,6 +145,7 @@ impl Default for QuantizeConfig {
             weight_candidates_below: 8,
             absorb_constant_channels: true,
             constant_channel_threshold: 0.0625,
+            convert_clip_to_relu: false,
             use_external_data_format: false,
             external_data_threshold: 1024,
             placement: PlacementOptions::default(),

@@ -6,6 +6,7 @@
 
 mod activations;
 mod biases;
+mod clip;
 mod config;
 mod constants;
 mod method;
@@ -26,6 +27,7 @@ use shiftwise_stage::{
     save_model, save_model_as,
 };
 
+pub use clip::ClipToRelu;
 pub use config::{CalibrateMethod, FloatMode, Pof2Mode, QuantizeConfig, WeightCalibrateMethod};
 use method::Methods;
 pub use report::{AbsorbedIn, Report};
@@ -98,9 +100,12 @@ pub fn quantize(model: &Model, stats: &Stats, config: &QuantizeConfig) -> Result
     if config.has_int32_bias() {
         biases::decide(&mut decisions, &float, &mut placement);
     }
-    let emitted = emit(&float, &placement, &decisions)
+    let mut emitted = emit(&float, &placement, &decisions)
         .map_err(|e| Failure::from_error(shiftwise_stage::ExitStatus::Input, &e))?;
-    let report = Report::new(&emitted.tensors, absorbed, &decisions);
+    let mut report = Report::new(&emitted.tensors, absorbed, &decisions);
+    if config.convert_clip_to_relu {
+        report.clip_to_relu = clip::to_relu(&mut emitted.model)?;
+    }
     Ok(Quantized { emitted, float, report })
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shiftwise_quant::{Absorbed, Role, Side, TensorRecord};
 use shiftwise_stage::report::count;
 
-use crate::Decisions;
+use crate::{ClipToRelu, Decisions};
 
 /// Channels absorbed in one operator.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,6 +31,8 @@ pub struct Report {
     pub methods: BTreeMap<String, usize>,
     /// Constant channels, by operator.
     pub absorbed: Vec<AbsorbedIn>,
+    /// What became of each Clip, where they were to become Relu.
+    pub clip_to_relu: Vec<ClipToRelu>,
 }
 
 /// The sidecar of a quantized model.
@@ -38,6 +40,8 @@ pub struct Report {
 pub(crate) struct Sidecar<'a> {
     tensors: &'a [TensorRecord],
     absorbed: &'a [AbsorbedIn],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    clip_to_relu: &'a [ClipToRelu],
 }
 
 impl Report {
@@ -54,24 +58,28 @@ impl Report {
             biases: of(Role::Bias),
             methods,
             absorbed,
+            clip_to_relu: Vec::new(),
         }
     }
 
     pub(crate) fn sidecar<'a>(&'a self, tensors: &'a [TensorRecord]) -> Sidecar<'a> {
-        Sidecar { tensors, absorbed: &self.absorbed }
+        Sidecar { tensors, absorbed: &self.absorbed, clip_to_relu: &self.clip_to_relu }
     }
 
     /// For the manifest, from where reruns print it again.
     pub(crate) fn notes(&self) -> BTreeMap<String, Value> {
-        let Self { activations, weights, biases, methods, absorbed } = self;
-        let notes = [
+        let Self { activations, weights, biases, methods, absorbed, clip_to_relu } = self;
+        let mut notes = vec![
             ("activations", json!(activations)),
             ("weights", json!(weights)),
             ("biases", json!(biases)),
             ("methods", json!(methods)),
             ("absorbed", json!(absorbed)),
         ];
-        notes.map(|(name, value)| (name.to_owned(), value)).into()
+        if !clip_to_relu.is_empty() {
+            notes.push(("clip_to_relu", json!(clip_to_relu)));
+        }
+        notes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// A few lines for people.
@@ -83,6 +91,11 @@ impl Report {
             self.biases,
         );
         text += if self.biases == 1 { " bias" } else { " biases" };
+        if !self.clip_to_relu.is_empty() {
+            let all = self.clip_to_relu.len();
+            let converted = self.clip_to_relu.iter().filter(|c| c.declined.is_none()).count();
+            text += &format!("\nturned {converted} of {} into Relu", count(all as u64, "Clip node"));
+        }
         let channels = |side: Side| {
             self.absorbed.iter().flat_map(|a| &a.channels).filter(|c| c.side == side).count() as u64
         };

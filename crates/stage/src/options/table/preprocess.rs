@@ -1,11 +1,11 @@
 //! What is done to the float model before anything is quantized.
 
-use super::{MODEL_WRITERS, PREPROCESS};
+use super::{MODEL_WRITERS, PREPROCESS, QUANTIZE};
 use crate::options::row::{Row, any, bool, int, ints, shapes, texts};
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
-    bool("optimize_model", "rewrite the float graph at all; false keeps it as it is, but for fixed dimensions").read_by(PREPROCESS),
+    bool("optimize_model", "rewrite the float graph at all; false keeps it as it is, but for fixed dimensions and conversions").read_by(PREPROCESS),
     bool("constant_folding", "compute what depends on constants only").aka(&["simplify_model"]).read_by(PREPROCESS),
     bool("remove_identity", "remove nodes that do nothing: Identity, Dropout, casts to the same type").read_by(PREPROCESS),
     bool("fold_batch_norm", "fold batch normalizations into the convolution or matrix product before them").read_by(PREPROCESS),
@@ -35,14 +35,16 @@ pub(super) const ROWS: &[Row] = &[
     bool("guess_output_rank", "guess ranks that are not known").fixed("false"),
     int("verbose", 0, "how much is logged").elsewhere("use -v, or -vv"),
     any("simplify_model_options", "options of the simplifier of other tools"),
-    any("convert_opset_version", "convert to another operator set"),
-    bool("convert_fp16_to_fp32", "convert float16 models to float32").fixed("false"),
+    int("convert_opset_version", 0, "raise the operator set to this version, 10 to 21; 0 leaves it").read_by(PREPROCESS),
+    bool("upgrade_opset", "raise the operator set where a fusion needs a newer one").read_by(PREPROCESS),
+    bool("convert_fp16_to_fp32", "convert float16 models to float32, with their inputs and outputs").read_by(PREPROCESS),
     bool("convert_nchw_to_nhwc", "let the model take its images channels-last").fixed("false"),
-    bool("convert_clip_to_relu", "turn Clip from 0 into Relu").fixed("false"),
-    bool("fuse_instance_norm", "fuse decomposed instance normalizations").fixed("false"),
-    bool("fuse_l2_norm", "fuse decomposed L2 normalizations").fixed("false"),
-    bool("fuse_gelu", "fuse decomposed Gelu").fixed("false"),
-    bool("fuse_layer_norm", "fuse decomposed layer normalizations").fixed("false"),
+    bool("convert_clip_to_relu", "turn quantized Clip from 0 into Relu: what is quantized saturates").read_by(QUANTIZE),
+    bool("fuse_instance_norm", "fuse decomposed instance normalizations").read_by(PREPROCESS),
+    bool("fuse_l2_norm", "fuse decomposed L2 normalizations whose epsilon does not matter").read_by(PREPROCESS),
+    bool("fuse_gelu", "fuse decomposed Gelu; into that of com.microsoft before opset 20").read_by(PREPROCESS),
+    bool("fuse_layer_norm", "fuse decomposed layer normalizations; needs opset 17").read_by(PREPROCESS),
+    bool("fuse_activations", "fuse decomposed Sigmoid and HardSigmoid, also inside of HardSwish").read_by(PREPROCESS),
     bool("replace_clip6_relu", "turn Clip(0, 6) into Relu before equalization; this changes what the model computes").read_by(PREPROCESS),
     bool("range_safe_equalization", "scale channels between layers as far as statistics of the model (--stats) say that it computes the same").read_by(PREPROCESS),
     texts("copy_shared_init", "give each user of a shared constant its own copy, for these operators"),
