@@ -46,6 +46,24 @@ pub struct PreprocessConfig {
     pub fuse_activations: bool,
     /// Fold batch normalizations into what stands before them.
     pub fold_batch_norm: bool,
+    /// Fold sums and products with constants into the weights before or behind them.
+    pub fold_arithmetic: bool,
+    /// Fold padding into the convolution or pooling behind it.
+    pub fold_pad: bool,
+    /// Make Gemm of matrix products with what belongs to them.
+    pub fuse_gemm: bool,
+    /// Merge transposes, reshapes, casts and clips in a row, and take other detours out.
+    pub merge_chains: bool,
+    /// Compute once what is computed twice.
+    pub merge_duplicates: bool,
+    /// Make depthwise convolutions of batch normalizations that are left.
+    pub convert_bn_to_conv: bool,
+    /// Make GlobalAveragePool of ReduceMean over the spatial axes.
+    pub convert_reduce_mean_to_global_avg_pool: bool,
+    /// Split GlobalAveragePool over many positions in two.
+    pub split_large_kernel_pool: bool,
+    /// Make Slices of Split.
+    pub convert_split_to_slice: bool,
     /// Equalize the weights of consecutive layers.
     pub include_cle: bool,
     /// Sweeps of equalization; below 0, until it changes nothing more.
@@ -114,6 +132,15 @@ impl Default for PreprocessConfig {
             fuse_gelu: true,
             fuse_activations: true,
             fold_batch_norm: true,
+            fold_arithmetic: true,
+            fold_pad: true,
+            fuse_gemm: true,
+            merge_chains: true,
+            merge_duplicates: true,
+            convert_bn_to_conv: false,
+            convert_reduce_mean_to_global_avg_pool: false,
+            split_large_kernel_pool: false,
+            convert_split_to_slice: false,
             include_cle: false,
             cle_steps: 1,
             cle_total_layer_diff_threshold: 2e-7,
@@ -153,7 +180,15 @@ impl PreprocessConfig {
     pub(crate) fn edits(&self) -> bool {
         let converts =
             self.convert_opset_version != 0 || self.convert_fp16_to_fp32 || self.convert_nchw_to_nhwc;
-        self.rewrites() || (converts && !self.skip_preprocess) || self.include_cle
+        self.rewrites() || (converts && !self.skip_preprocess) || self.include_cle || self.adapts()
+    }
+
+    /// Whether operators are wanted as NPUs have them.
+    pub(crate) fn adapts(&self) -> bool {
+        self.convert_bn_to_conv
+            || self.convert_reduce_mean_to_global_avg_pool
+            || self.split_large_kernel_pool
+            || self.convert_split_to_slice
     }
 
     /// How shapes are inferred.

@@ -20,8 +20,11 @@ pub use config::{BalanceMethod, PreprocessConfig};
 pub use equalize::Equalized;
 pub use error::{DynamicDim, PreprocessError};
 pub use passes::{
-    ConstantFolding, Constants, CopyShared, FoldBatchNorm, FuseActivations, FuseGelu, FuseInstanceNorm,
-    FuseL2Norm, FuseLayerNorm, Recognized, RemoveIdentity, channels_last, dead_code, unused_constants,
+    BatchNormToConv, ConstantFolding, Constants, CopyShared, FoldArithmetic, FoldBatchNorm, FoldPad,
+    FuseActivations, FuseGelu, FuseGemm, FuseInstanceNorm, FuseL2Norm, FuseLayerNorm, InlineBranches,
+    MergeArithmetic, MergeCasts, MergeClips, MergeDuplicates, MergeReshapes, MergeTransposes, Recognized,
+    ReduceMeanToPool, RemoveIdentity, ResolveReshapes, SplitPool, SplitToSlice, TransposedGemm,
+    channels_last, dead_code, unused_constants,
 };
 pub use prepare::{Prepared, prepare, prepare_with};
 pub use report::Rewrites;

@@ -6,8 +6,11 @@ use shiftwise_graph::{Model, Rule, ShapeIssueKind, ShapeReport, infer_shapes_wit
 
 use crate::equalize::{self, ReplaceClip6Relu};
 use crate::passes::{
-    self, ConstantFolding, Constants, CopyShared, FoldBatchNorm, FuseActivations, FuseGelu, FuseInstanceNorm,
-    FuseL2Norm, FuseLayerNorm, RemoveIdentity, channels_last, dead_code, unused_constants,
+    self, BatchNormToConv, ConstantFolding, Constants, CopyShared, FoldArithmetic, FoldBatchNorm, FoldPad,
+    FuseActivations, FuseGelu, FuseGemm, FuseInstanceNorm, FuseL2Norm, FuseLayerNorm, InlineBranches,
+    MergeArithmetic, MergeCasts, MergeClips, MergeDuplicates, MergeReshapes, MergeTransposes,
+    ReduceMeanToPool, RemoveIdentity, ResolveReshapes, SplitPool, SplitToSlice, TransposedGemm,
+    channels_last, dead_code, unused_constants,
 };
 use crate::report::Rewrites;
 use crate::{PreprocessConfig, PreprocessError};
@@ -88,7 +91,9 @@ pub fn prepare_with(
         work.fold()?;
     }
     work.equalize(stats)?;
-    work.adapt()?;
+    if config.adapts() {
+        work.adapt()?;
+    }
     if edits {
         let unused = unused_constants(&mut work.model)?;
         work.rewrites.add(unused);
@@ -169,16 +174,32 @@ impl Work<'_> {
         }
     }
 
-    /// What does nothing, and what depends on constants only. Each round removes a node, or is the last.
+    /// What does nothing, what depends on constants only, and what is done in several steps or several times. Each round removes
+    /// a node or shortens a chain, or is the last.
     fn simplify(&mut self) -> Result<(), PreprocessError> {
+        let config = self.config;
         loop {
             self.infer();
             let mut changed =
-                self.apply(self.config.constant_folding, &mut ConstantFolding { engine: self.engine })?;
-            changed |= self.apply(self.config.remove_identity, &mut RemoveIdentity)?;
+                self.apply(config.constant_folding, &mut ConstantFolding { engine: self.engine })?;
+            if self.apply(config.constant_folding, &mut InlineBranches::default())? {
+                changed = true;
+                self.apply(true, &mut Constants)?;
+            }
+            changed |= self.apply(config.remove_identity, &mut RemoveIdentity)?;
+            changed |= self.apply(config.merge_chains, &mut ResolveReshapes)?;
+            changed |= self.apply(config.merge_chains, &mut MergeReshapes)?;
+            changed |= self.apply(config.merge_chains, &mut MergeTransposes)?;
+            changed |= self.apply(config.merge_chains, &mut MergeCasts)?;
+            changed |= self.apply(config.merge_chains, &mut MergeClips)?;
+            changed |= self.apply(config.merge_chains, &mut MergeArithmetic)?;
+            changed |= self.apply(config.merge_duplicates, &mut MergeDuplicates::default())?;
             if !changed {
                 return Ok(());
             }
+            // What is left of a detour must not count as a second reader.
+            let unused = dead_code(&mut self.model)?;
+            self.rewrites.add(unused);
         }
     }
 
@@ -210,13 +231,22 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Arithmetic with constants beside an operator that has weights. Each round removes a node, or is the last.
+    /// Arithmetic with constants beside an operator that has weights. Each round removes a node, or makes a Gemm of one, or is
+    /// the last.
     fn fold(&mut self) -> Result<(), PreprocessError> {
+        let config = self.config;
         loop {
-            let changed = self.apply(self.config.fold_batch_norm, &mut FoldBatchNorm)?;
+            self.infer();
+            let mut changed = self.apply(config.fuse_gemm, &mut FuseGemm)?;
+            changed |= self.apply(config.fuse_gemm, &mut TransposedGemm)?;
+            changed |= self.apply(config.fold_batch_norm, &mut FoldBatchNorm)?;
+            changed |= self.apply(config.fold_arithmetic, &mut FoldArithmetic)?;
+            changed |= self.apply(config.fold_pad, &mut FoldPad)?;
             if !changed {
                 return Ok(());
             }
+            let unused = dead_code(&mut self.model)?;
+            self.rewrites.add(unused);
         }
     }
 
@@ -250,6 +280,14 @@ impl Work<'_> {
 
     /// Operators as NPUs have them.
     fn adapt(&mut self) -> Result<(), PreprocessError> {
+        let config = self.config;
+        self.infer();
+        if self.apply(config.convert_reduce_mean_to_global_avg_pool, &mut ReduceMeanToPool)? {
+            self.infer();
+        }
+        self.apply(config.split_large_kernel_pool, &mut SplitPool)?;
+        self.apply(config.convert_split_to_slice, &mut SplitToSlice)?;
+        self.apply(config.convert_bn_to_conv, &mut BatchNormToConv)?;
         Ok(())
     }
 

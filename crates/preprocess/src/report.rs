@@ -48,30 +48,17 @@ impl Rewrites {
 
     /// One line for people.
     pub fn summary(&self) -> String {
-        let did = [
-            (name::FIX_DIMENSIONS, "fixed", "dimension"),
-            (name::CONVERT_OPSET, "made", "conversion to another opset"),
-            (name::FUSE_INSTANCE_NORM, "fused", "instance normalization"),
-            (name::FUSE_L2_NORM, "fused", "L2 normalization"),
-            (name::FUSE_LAYER_NORM, "fused", "layer normalization"),
-            (name::FUSE_GELU, "fused", "Gelu"),
-            (name::FUSE_ACTIVATIONS, "fused", "sigmoid"),
-            (name::MERGE_DIMENSIONS, "merged", "dimension"),
-            (name::CHANNELS_LAST, "made channels-last", "tensor"),
-            (name::FOLD_BATCH_NORM, "folded", "batch normalization"),
-            (name::CONSTANTS, "removed", "Constant node"),
-            (name::CONSTANT_FOLDING, "evaluated", "constant node"),
-            (name::REMOVE_IDENTITY, "removed", "node that does nothing"),
-            (name::DEAD_CODE, "removed", "unused node"),
-            (name::COPY_SHARED, "gave copies of shared constants to", "node"),
-            (name::COPY_BIASES, "gave copies of shared biases to", "node"),
-        ];
+        let mut rest = 0;
         let mut parts: Vec<String> = Vec::new();
-        for (pass, verb, noun) in did {
-            let n = self.applied(pass) as u64;
-            if n > 0 {
-                parts.push(format!("{verb} {}", plural(n, noun)));
+        for phrase in PHRASES {
+            match self.applied(phrase.pass) {
+                0 => {}
+                n if parts.len() < SAID => parts.push(phrase.say(n as u64)),
+                n => rest += n,
             }
+        }
+        if rest > 0 {
+            parts.push(format!("{} of other kinds", count(rest as u64, "rewrite")));
         }
         if parts.is_empty() {
             parts.push("changed nothing".into());
@@ -88,10 +75,64 @@ impl Rewrites {
     }
 }
 
-fn plural(n: u64, noun: &str) -> String {
-    match noun {
-        "conversion to another opset" if n > 1 => format!("{n} conversions to another opset"),
-        "node that does nothing" if n > 1 => format!("{n} nodes that do nothing"),
-        _ => count(n, noun),
+/// Kinds of rewrites that the summary names; what there is besides is counted.
+const SAID: usize = 6;
+
+/// How the summary calls the rewrites of a pass: verb, one, several.
+struct Phrase {
+    pass: &'static str,
+    verb: &'static str,
+    one: &'static str,
+    several: &'static str,
+}
+
+impl Phrase {
+    fn say(&self, n: u64) -> String {
+        let Self { verb, one, several, .. } = self;
+        if n == 1 { format!("{verb} 1 {one}") } else { format!("{verb} {n} {several}") }
     }
+}
+
+/// In the order in which the summary names them. Passes that are not here are not worth a word.
+const PHRASES: &[Phrase] = &[
+    phrase(name::FIX_DIMENSIONS, "fixed", "dimension", "dimensions"),
+    phrase(name::MERGE_DIMENSIONS, "merged", "dimension", "dimensions"),
+    phrase(name::CHANNELS_LAST, "made channels-last", "tensor", "tensors"),
+    phrase(name::CONVERT_OPSET, "made", "conversion to another opset", "conversions to another opset"),
+    phrase(name::FUSE_INSTANCE_NORM, "fused", "instance normalization", "instance normalizations"),
+    phrase(name::FUSE_L2_NORM, "fused", "L2 normalization", "L2 normalizations"),
+    phrase(name::FUSE_LAYER_NORM, "fused", "layer normalization", "layer normalizations"),
+    phrase(name::FUSE_GELU, "fused", "Gelu", "Gelus"),
+    phrase(name::FUSE_ACTIVATIONS, "fused", "sigmoid", "sigmoids"),
+    phrase(name::FOLD_BATCH_NORM, "folded", "batch normalization", "batch normalizations"),
+    phrase(name::FOLD_ARITHMETIC, "folded", "sum or product", "sums and products"),
+    phrase(name::FOLD_PAD, "folded", "Pad", "Pads"),
+    phrase(name::FUSE_GEMM, "made", "Gemm", "Gemms"),
+    phrase(name::STEM_EQUALIZATION, "equalized", "first convolution", "first convolutions"),
+    phrase(name::REPLACE_CLIP6_RELU, "replaced", "Clip", "Clips"),
+    phrase(name::CROSS_LAYER_EQUALIZATION, "equalized", "layer", "layers"),
+    phrase(name::RANGE_SAFE_EQUALIZATION, "equalized", "layer by ranges", "layers by ranges"),
+    phrase(name::BATCH_NORM_TO_CONV, "converted", "BatchNormalization", "BatchNormalizations"),
+    phrase(name::REDUCE_MEAN_TO_POOL, "converted", "ReduceMean", "ReduceMeans"),
+    phrase(name::SPLIT_POOL, "split", "pooling", "poolings"),
+    phrase(name::SPLIT_TO_SLICE, "converted", "Split", "Splits"),
+    phrase(name::COPY_SHARED, "gave copies of shared constants to", "node", "nodes"),
+    phrase(name::COPY_BIASES, "gave copies of shared biases to", "node", "nodes"),
+    phrase(name::CONSTANTS, "removed", "Constant node", "Constant nodes"),
+    phrase(name::CONSTANT_FOLDING, "evaluated", "constant node", "constant nodes"),
+    phrase(name::INLINE_BRANCHES, "inlined", "If", "Ifs"),
+    phrase(name::REMOVE_IDENTITY, "removed", "node that does nothing", "nodes that do nothing"),
+    phrase(name::DEAD_CODE, "removed", "unused node", "unused nodes"),
+    phrase(name::MERGE_DUPLICATES, "merged", "duplicate", "duplicates"),
+    phrase(name::MERGE_TRANSPOSES, "merged", "Transpose", "Transposes"),
+    phrase(name::TRANSPOSED_GEMM, "merged", "Gemm with Transposes", "Gemms with Transposes"),
+    phrase(name::MERGE_RESHAPES, "merged", "Reshape", "Reshapes"),
+    phrase(name::RESOLVE_RESHAPES, "resolved", "Reshape", "Reshapes"),
+    phrase(name::MERGE_CASTS, "merged", "Cast", "Casts"),
+    phrase(name::MERGE_CLIPS, "merged", "Clip", "Clips"),
+    phrase(name::MERGE_ARITHMETIC, "simplified", "operation", "operations"),
+];
+
+const fn phrase(pass: &'static str, verb: &'static str, one: &'static str, several: &'static str) -> Phrase {
+    Phrase { pass, verb, one, several }
 }

@@ -28,8 +28,9 @@ fn equalized(model: &Model, set: impl FnOnce(&mut PreprocessConfig)) -> Prepared
     after
 }
 
-/// Every range counts, and biases do not.
+/// Every range counts, and biases do not; other passes leave what stands between layers.
 fn plain(config: &mut PreprocessConfig) {
+    (config.fold_arithmetic, config.merge_duplicates) = (false, false);
     (config.cle_scale_append_bias, config.cle_scale_use_threshold) = (false, false);
 }
 

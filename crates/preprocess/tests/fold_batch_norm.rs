@@ -129,7 +129,8 @@ fn shared_weights_are_copied_and_the_other_reader_keeps_its_own() {
         .constant("w", Tensor::f32(&[2, 2, 1, 1], &noise(1, 4)))
         .constant("b", Tensor::f32(&[2], &[1.0, 2.0]))
         .node("Conv", &["x", "w", "b"], &["p"])
-        .node("Conv", &["x", "w", "b"], &["q"]);
+        .node("Neg", &["x"], &["n"])
+        .node("Conv", &["n", "w", "b"], &["q"]);
     let model = batch_norm(normalization(builder, "bn", 2, 5), "p", "y", "bn")
         .build(&[("y", &[1, 2, 4, 4]), ("q", &[1, 2, 4, 4])], 13);
     let after = prepared(&model);
@@ -211,4 +212,69 @@ fn half_precision_is_left_as_it_is() {
     let model = builder.build(&[("y", &[1, 2, 4, 4])], 13);
     assert_left(&model, "float16, not float32");
     assert_eq!(outputs(&model), outputs(&prepared(&model).model));
+}
+
+/// Layers of all kinds side by side, concatenated and normalized. With `shared`, both convolutions have one weight.
+fn branches(axis: i64, shared: bool, change: impl FnOnce(Builder) -> Builder) -> Model {
+    let mut builder = Builder::new()
+        .input("x", &[2, 2, 4, 4])
+        .constant("w", Tensor::f32(&[3, 2, 1, 1], &noise(1, 6)))
+        .constant("v", Tensor::f32(&[3, 2, 1, 1], &noise(2, 6)))
+        .constant("t", Tensor::f32(&[2, 1, 1, 1], &noise(3, 2)))
+        .constant("b", Tensor::f32(&[3], &noise(4, 3)))
+        .node("Neg", &["x"], &["n"])
+        .node("Conv", &["x", "w", "b"], &["p"])
+        .node("Conv", &["n", if shared { "w" } else { "v" }, "b"], &["q"])
+        .node_with("ConvTranspose", &["x", "t"], &["r"], &[("group", 2.into())]);
+    builder = builder.node_with("Concat", &["p", "q", "r"], &["c"], &[("axis", axis.into())]);
+    let builder = change(normalization(builder, "bn", 8, 5));
+    batch_norm(builder, "c", "y", "bn").build(&[("y", &[2, 8, 4, 4])], 13)
+}
+
+#[test]
+fn each_branch_of_a_concat_gets_its_channels() {
+    for (axis, shared) in [(1, false), (-3, false), (1, true)] {
+        let after = prepared(&branches(axis, shared, |b| b));
+        assert_eq!(nodes(&after.model, "BatchNormalization"), 0);
+        assert_eq!(after.model.graph.node_count(), 5);
+    }
+}
+
+#[test]
+fn a_concat_that_is_not_all_layers_is_left_as_a_whole() {
+    let model = branches(1, false, |b| b.node("Neg", &["x"], &["r2"]));
+    let after = prepared(&model);
+    assert_eq!(nodes(&after.model, "BatchNormalization"), 0, "unused readers do not count");
+
+    let builder = Builder::new()
+        .input("x", &[1, 2, 4, 4])
+        .constant("w", Tensor::f32(&[2, 2, 1, 1], &noise(1, 4)))
+        .node("Conv", &["x", "w"], &["p"])
+        .node_with("Concat", &["p", "x"], &["c"], &[("axis", 1.into())]);
+    let builder = batch_norm(normalization(builder, "bn", 4, 5), "c", "y", "bn");
+    let model = builder.build(&[("y", &[1, 4, 4, 4])], 13);
+    assert_left(&model, "its input \"x\" is not made by a convolution");
+    assert_eq!(prepared(&model).model.graph.initializer("w"), model.graph.initializer("w"));
+
+    let builder = Builder::new()
+        .input("x", &[1, 2, 4, 4])
+        .constant("w", Tensor::f32(&[2, 2, 1, 1], &noise(1, 4)))
+        .node("Conv", &["x", "w"], &["p"])
+        .node("Relu", &["x"], &["u"])
+        .node("Conv", &["u", "w"], &["q"])
+        .node_with("Concat", &["p", "q"], &["c"], &[("axis", 2.into())]);
+    let builder = batch_norm(normalization(builder, "bn", 2, 5), "c", "y", "bn");
+    assert_left(&builder.build(&[("y", &[1, 2, 8, 4])], 13), "joins along axis 2");
+}
+
+#[test]
+fn a_product_without_bias_gets_one() {
+    let builder = Builder::new()
+        .input("x", &[3, 2])
+        .constant("fc.weight", Tensor::f32(&[2, 4], &noise(1, 8)))
+        .node("MatMul", &["x", "fc.weight"], &["c"]);
+    let model = batch_norm(normalization(builder, "bn", 4, 5), "c", "y", "bn").build(&[("y", &[3, 4])], 13);
+    let after = prepared(&model);
+    assert_eq!(common::operators(&after.model), ["Gemm"]);
+    assert!(after.model.graph.initializer("fc.bias").is_some());
 }

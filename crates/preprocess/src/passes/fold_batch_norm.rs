@@ -1,15 +1,13 @@
 //! Batch normalizations go into the weights before them.
 
-mod affine;
-mod layer;
+use shiftwise_graph::{Model, Node, NodeId, Outcome, Rule};
 
-use affine::Affine;
-use layer::Layer;
-use shiftwise_graph::{Graph, Model, Node, NodeId, Outcome, Patch, Rule, Tensor};
-
+use super::affine::Affine;
+use super::edit::Edit;
+use super::layer::{fold_after, is_layer, output_channels};
 use super::name;
 
-/// Folds a BatchNormalization into the Conv, ConvTranspose or Gemm before it. Per output channel c, with
+/// Folds a BatchNormalization into the Conv, ConvTranspose, Gemm or MatMul before it. Per output channel c, with
 /// s = gamma / sqrt(var + epsilon),
 ///
 /// ```text
@@ -18,6 +16,9 @@ use super::name;
 ///
 /// computed in float64 and rounded once to float32. A layer without bias gets one. Weights and biases that
 /// others read too are copied for this layer; the others keep theirs.
+///
+/// Where channels of several layers are concatenated before, each layer gets the part of the normalization that is for its
+/// channels; all of them, or none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FoldBatchNorm;
 
@@ -30,8 +31,9 @@ impl Rule for FoldBatchNorm {
         if !node.is("BatchNormalization") {
             return Outcome::NoMatch;
         }
-        match fold(&model.graph, id, node) {
-            Ok((patch, into)) => Outcome::rewrite(patch, format!("folded into {into}")),
+        let mut edit = Edit::new(&model.graph);
+        match fold(&mut edit, id, node) {
+            Ok(into) => Outcome::rewrite(edit.patch, format!("folded into {into}")),
             Err(reason) => Outcome::Refused(reason),
         }
     }
@@ -41,18 +43,13 @@ impl Rule for FoldBatchNorm {
     }
 }
 
-fn fold(graph: &Graph, id: NodeId, node: &Node) -> Result<(Patch, String), String> {
+fn fold(edit: &mut Edit, id: NodeId, node: &Node) -> Result<String, String> {
+    let graph = edit.graph;
     let (Some(x), Some(y)) = (node.input(0), node.output(0)) else {
         return Err("its input or output is missing".into());
     };
-    let (before, layer) = match graph.producer(x) {
-        Some((before, layer)) if ["Conv", "ConvTranspose", "Gemm"].iter().any(|op| layer.is(op)) => {
-            (before, layer)
-        }
-        Some((_, other)) => {
-            return Err(format!("no preceding convolution: {x:?} comes from {}", other.label()));
-        }
-        None => return Err(format!("no preceding convolution: nothing computes {x:?}")),
+    let Some((before, producer)) = graph.producer(x) else {
+        return Err(format!("no preceding convolution: nothing computes {x:?}"));
     };
     if node.int("training_mode").unwrap_or(0) != 0 {
         return Err("its training_mode is on".into());
@@ -61,47 +58,57 @@ fn fold(graph: &Graph, id: NodeId, node: &Node) -> Result<(Patch, String), Strin
     if let Some(output) = node.outputs.iter().skip(1).find(read) {
         return Err(format!("its further output {output:?} is used"));
     }
-    graph.sole_consumer(x).map_err(|shared| shared.to_string())?;
-
-    let affine = Affine::of(graph, node)?;
-    let layer_label = layer.label();
-    let folded = Layer::of(graph, layer, affine.scale.len())
-        .and_then(|parts| parts.fold(&affine))
-        .map_err(|reason| format!("{layer_label}: {reason}"))?;
-
-    let weight = layer.input(1).unwrap_or_default();
-    if layer.input(2) == Some(weight) {
-        return Err(format!("{layer_label}: its weight and its bias are one constant"));
-    }
-    let mut patch = Patch::new();
-    put(graph, &mut patch, before, 1, weight, folded.weight);
-    if let Some(bias) = layer.input(2) {
-        put(graph, &mut patch, before, 2, bias, folded.bias);
+    let into = if is_layer(producer) {
+        graph.sole_consumer(x).map_err(|shared| shared.to_string())?;
+        fold_into(edit, before, producer, &Affine::of_batch_norm(graph, node)?)?;
+        producer.label()
+    } else if producer.is("Concat") {
+        graph.sole_consumer(x).map_err(|shared| shared.to_string())?;
+        fold_into_branches(edit, producer, &Affine::of_batch_norm(graph, node)?)?;
+        format!("the branches of {}", producer.label())
     } else {
-        let bias = graph.fresh_name(&bias_name(weight));
-        patch.set_input(before, 2, bias.as_str()).set_initializer(bias, folded.bias);
-    }
-    if layer.is("Gemm") {
-        // It is in the bias now; the attribute's default is 1.
-        patch.remove_attribute(before, "beta");
-    }
-    patch.set_output(before, 0, y).remove(id).forget_type(x);
-    Ok((patch, layer_label))
+        return Err(format!("no preceding convolution: {x:?} comes from {}", producer.label()));
+    };
+    edit.patch.set_output(before, 0, y).remove(id).forget_type(x);
+    Ok(into)
 }
 
-/// Gives one input of a layer its new constant: in the place of the old one, or under a name of its own where others read the
-/// old one too.
-fn put(graph: &Graph, patch: &mut Patch, layer: NodeId, input: usize, old: &str, tensor: Tensor) {
-    if graph.uses(old).len() == 1 && !graph.is_output(old) {
-        patch.set_initializer(old, tensor);
-    } else {
-        let name = graph.fresh_name(&format!("{old}_folded"));
-        patch.set_input(layer, input, name.as_str()).set_initializer(name, tensor);
+fn fold_into(edit: &mut Edit, id: NodeId, layer: &Node, affine: &Affine) -> Result<(), String> {
+    if layer.is("MatMul") {
+        let rank = layer.output(0).and_then(|x| edit.graph.tensor_type(x)).and_then(|ty| ty.rank());
+        if rank != Some(2) {
+            return Err(format!("{}: its result is not known to be a matrix", layer.label()));
+        }
     }
+    fold_after(edit, id, layer, affine).map_err(|reason| format!("{}: {reason}", layer.label()))
 }
 
-/// `conv1.weight` has the bias `conv1.bias`.
-fn bias_name(weight: &str) -> String {
-    let stem = ["weight", "kernel"].iter().find_map(|end| weight.strip_suffix(end));
-    stem.map_or_else(|| format!("{weight}_bias"), |stem| format!("{stem}bias"))
+/// Gives each branch its channels.
+fn fold_into_branches(edit: &mut Edit, concat: &Node, affine: &Affine) -> Result<(), String> {
+    let graph = edit.graph;
+    let label = concat.label();
+    let rank = concat.output(0).and_then(|x| graph.tensor_type(x)).and_then(|ty| ty.rank());
+    let axis = concat.int("axis").unwrap_or(1);
+    if axis != 1 && rank.is_none_or(|rank| axis + rank as i64 != 1) {
+        return Err(format!("{label}: it joins along axis {axis}, which is not that of channels"));
+    }
+    let mut first = 0;
+    for branch in concat.inputs.iter().filter(|i| !i.is_empty()) {
+        let producer = graph.producer(branch).filter(|(_, n)| is_layer(n));
+        let Some((id, layer)) = producer else {
+            return Err(format!("{label}: its input {branch:?} is not made by a convolution"));
+        };
+        graph.sole_consumer(branch).map_err(|shared| format!("{label}: {shared}"))?;
+        let channels =
+            output_channels(graph, layer).map_err(|reason| format!("{}: {reason}", layer.label()))?;
+        let part = affine
+            .part(first..first.saturating_add(channels))
+            .ok_or_else(|| format!("{label}: its inputs have more than {} channels", affine.channels()))?;
+        fold_into(edit, id, layer, &part)?;
+        first += channels;
+    }
+    if first != affine.channels() {
+        return Err(format!("{label}: its inputs have {first} channels, not {}", affine.channels()));
+    }
+    Ok(())
 }

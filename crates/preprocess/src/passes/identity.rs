@@ -5,8 +5,9 @@ use shiftwise_graph::{Graph, Model, Node, NodeId, Outcome, Patch, Rule};
 use super::name;
 use super::no_op::{NoOp, no_op};
 
-/// Removes nodes whose output equals their input: y = x. Identity, Dropout in inference mode, Cast to the type that is there,
-/// Concat of one tensor; Reshape, Transpose, Pad and Slice where static shapes prove that they change nothing.
+/// Removes nodes whose output equals an input: y = x. Identity, Dropout in inference mode, Cast to the type that is there,
+/// Concat of one tensor; Reshape, Expand, Transpose, Pad and Slice where static shapes prove that they change nothing; x + 0, x − 0,
+/// x·1 and x/1 where the constant does not broadcast x.
 ///
 /// Names of graph outputs, and of what subgraphs capture, are kept: the producer of x makes y instead.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,12 +19,12 @@ impl Rule for RemoveIdentity {
     }
 
     fn visit(&mut self, model: &Model, id: NodeId, node: &Node) -> Outcome {
-        let why = match no_op(model, node) {
+        let (input, why) = match no_op(model, node) {
             NoOp::No => return Outcome::NoMatch,
             NoOp::Refused(reason) => return Outcome::Refused(reason),
-            NoOp::Yes(why) => why,
+            NoOp::Yes { input, why } => (input, why),
         };
-        let (Some(x), Some(y)) = (node.input(0), node.output(0)) else { return Outcome::NoMatch };
+        let (Some(x), Some(y)) = (node.input(input), node.output(0)) else { return Outcome::NoMatch };
         match bypass(&model.graph, id, x, y) {
             Ok(patch) => Outcome::rewrite(patch, why),
             Err(reason) => Outcome::Refused(reason),
@@ -33,7 +34,7 @@ impl Rule for RemoveIdentity {
 
 /// Removes node `id`, whose output `y` equals its input `x`. One of both names goes: that of `y`, unless it is seen from
 /// outside.
-fn bypass(graph: &Graph, id: NodeId, x: &str, y: &str) -> Result<Patch, String> {
+pub(super) fn bypass(graph: &Graph, id: NodeId, x: &str, y: &str) -> Result<Patch, String> {
     let captured = |t: &str| graph.uses(t).iter().any(|u| u.input.is_none());
     let mut patch = Patch::new();
     patch.remove(id).forget_type(y);

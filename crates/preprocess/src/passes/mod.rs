@@ -1,5 +1,7 @@
 //! The passes, one a file.
 
+mod affine;
+mod batch_norm_to_conv;
 mod channels_last;
 mod checks;
 mod constant_folding;
@@ -7,14 +9,34 @@ mod constants;
 mod copy_shared;
 mod dead_code;
 mod dimensions;
+mod edit;
 mod float32;
+mod fold_arithmetic;
 mod fold_batch_norm;
+mod fold_pad;
 mod functions;
+mod fuse_gemm;
 mod fusion;
 mod identity;
+mod inline_branches;
+mod layer;
+mod merge_arithmetic;
+mod merge_casts;
+mod merge_clips;
+mod merge_duplicates;
+mod merge_reshapes;
+mod merge_transposes;
 mod no_op;
+mod operand;
 mod opset;
+mod reduce_mean_to_pool;
+mod reshape_target;
+mod resolve_reshapes;
+mod split_pool;
+mod split_to_slice;
+mod transposed_gemm;
 
+pub use batch_norm_to_conv::BatchNormToConv;
 pub use channels_last::channels_last;
 pub(crate) use checks::{check_inputs, check_model};
 pub use constant_folding::ConstantFolding;
@@ -23,12 +45,27 @@ pub use copy_shared::CopyShared;
 pub use dead_code::{dead_code, unused_constants};
 pub(crate) use dimensions::{fix_dimensions, merge_dimensions};
 pub(crate) use float32::{convert_to_float32, half_precision};
+pub use fold_arithmetic::FoldArithmetic;
 pub use fold_batch_norm::FoldBatchNorm;
+pub use fold_pad::FoldPad;
 pub(crate) use functions::inline_functions;
+pub use fuse_gemm::FuseGemm;
 pub(crate) use fusion::{CONTRIBUTED, recognized};
 pub use fusion::{FuseActivations, FuseGelu, FuseInstanceNorm, FuseL2Norm, FuseLayerNorm, Recognized};
 pub use identity::RemoveIdentity;
+pub use inline_branches::InlineBranches;
+pub use merge_arithmetic::MergeArithmetic;
+pub use merge_casts::MergeCasts;
+pub use merge_clips::MergeClips;
+pub use merge_duplicates::MergeDuplicates;
+pub use merge_reshapes::MergeReshapes;
+pub use merge_transposes::MergeTransposes;
 pub(crate) use opset::convert_opset;
+pub use reduce_mean_to_pool::ReduceMeanToPool;
+pub use resolve_reshapes::ResolveReshapes;
+pub use split_pool::SplitPool;
+pub use split_to_slice::SplitToSlice;
+pub use transposed_gemm::TransposedGemm;
 
 /// Names of passes in reports.
 pub(crate) mod name {
@@ -55,4 +92,20 @@ pub(crate) mod name {
     pub(crate) const RANGE_SAFE_EQUALIZATION: &str = "range_safe_equalization";
     pub(crate) const DEAD_CODE: &str = "dead_code";
     pub(crate) const UNUSED_CONSTANTS: &str = "unused_constants";
+    pub(crate) const BATCH_NORM_TO_CONV: &str = "batch_norm_to_conv";
+    pub(crate) const FOLD_ARITHMETIC: &str = "fold_arithmetic";
+    pub(crate) const FOLD_PAD: &str = "fold_pad";
+    pub(crate) const FUSE_GEMM: &str = "fuse_gemm";
+    pub(crate) const INLINE_BRANCHES: &str = "inline_branches";
+    pub(crate) const MERGE_ARITHMETIC: &str = "merge_arithmetic";
+    pub(crate) const MERGE_CASTS: &str = "merge_casts";
+    pub(crate) const MERGE_CLIPS: &str = "merge_clips";
+    pub(crate) const MERGE_DUPLICATES: &str = "merge_duplicates";
+    pub(crate) const MERGE_RESHAPES: &str = "merge_reshapes";
+    pub(crate) const MERGE_TRANSPOSES: &str = "merge_transposes";
+    pub(crate) const REDUCE_MEAN_TO_POOL: &str = "reduce_mean_to_pool";
+    pub(crate) const RESOLVE_RESHAPES: &str = "resolve_reshapes";
+    pub(crate) const SPLIT_POOL: &str = "split_pool";
+    pub(crate) const SPLIT_TO_SLICE: &str = "split_to_slice";
+    pub(crate) const TRANSPOSED_GEMM: &str = "transposed_gemm";
 }

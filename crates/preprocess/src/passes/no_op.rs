@@ -1,11 +1,18 @@
 //! Which nodes provably do nothing.
 
-use shiftwise_graph::{Dim, Graph, Model, Node};
+use shiftwise_graph::{Dim, Graph, Model, Node, Tensor};
 
-/// Whether a node copies its first input to its first output.
+use super::operand::ints;
+
+/// Whether a node copies an input to its first output.
 pub(super) enum NoOp {
-    /// It does; why.
-    Yes(String),
+    /// It does.
+    Yes {
+        /// Which input.
+        input: usize,
+        /// Why.
+        why: String,
+    },
     /// It does something, or that cannot be known.
     No,
     /// It is one of the operators for doing nothing, but does something here.
@@ -22,7 +29,9 @@ pub(super) fn no_op(model: &Model, node: &Node) -> NoOp {
     }
     let graph = &model.graph;
     let proven = match node.op_type.as_str() {
-        "Identity" => return NoOp::Yes("it is an identity".into()),
+        "Identity" => Some("it is an identity".into()),
+        "Add" | "Sub" | "Mul" | "Div" => return neutral(graph, node),
+        "Expand" => expand(graph, node),
         "Dropout" => return dropout(graph, node),
         "Cast" => same_type(graph, node),
         "Concat" => (node.inputs.len() == 1).then(|| "it concatenates one tensor".into()),
@@ -32,7 +41,46 @@ pub(super) fn no_op(model: &Model, node: &Node) -> NoOp {
         "Slice" => slice(graph, node),
         _ => None,
     };
-    proven.map_or(NoOp::No, NoOp::Yes)
+    proven.map_or(NoOp::No, |why| NoOp::Yes { input: 0, why })
+}
+
+/// One operand is 0 of a sum, or 1 of a product, and has no extent that the other does not have.
+fn neutral(graph: &Graph, node: &Node) -> NoOp {
+    let sum = matches!(node.op_type.as_str(), "Add" | "Sub");
+    let nothing = i8::from(!sum);
+    let commutes = matches!(node.op_type.as_str(), "Add" | "Mul");
+    for (x, k) in [(0, 1), (1, 0)].into_iter().take(if commutes { 2 } else { 1 }) {
+        let Some(constant) = node.input(k).and_then(|k| graph.initializer(k)) else { continue };
+        let Some(dims) = node.input(x).and_then(|x| graph.tensor_type(x)?.shape) else { continue };
+        let (few, many) = (constant.dims(), dims.as_slice());
+        let aligned = || few.iter().rev().zip(many.iter().rev());
+        let keeps = few.len() <= many.len() && aligned().all(|(k, d)| *k == 1 || d.known() == Some(*k));
+        if keeps && is_all(constant, nothing) {
+            let why = format!("its other operand is {nothing}");
+            return NoOp::Yes { input: x, why };
+        }
+    }
+    NoOp::No
+}
+
+/// Whether every element of a tensor is this number.
+fn is_all(tensor: &Tensor, number: i8) -> bool {
+    if tensor.dtype().is_float() {
+        tensor.to_f32().is_some_and(|all| all.iter().all(|v| *v == f32::from(number)))
+    } else {
+        tensor.to_i64().is_some_and(|all| all.iter().all(|v| *v == i64::from(number)))
+    }
+}
+
+/// Every extent that it asks for is there, or 1.
+fn expand(graph: &Graph, node: &Node) -> Option<String> {
+    let from = shape(graph, node)?;
+    let to = ints(graph, node, 1)?;
+    let aligned = to.iter().rev().zip(from.iter().rev());
+    let there =
+        |(to, from): (&i64, &Dim)| *to == 1 || from.known().is_some_and(|n| i64::try_from(n) == Ok(*to));
+    let same = to.len() <= from.len() && aligned.into_iter().all(there);
+    same.then(|| "it keeps the shape".into())
 }
 
 fn dropout(graph: &Graph, node: &Node) -> NoOp {
@@ -42,7 +90,7 @@ fn dropout(graph: &Graph, node: &Node) -> NoOp {
         return NoOp::Refused(format!("its mask {mask:?} is used"));
     }
     match node.input(2).map(|t| (t, graph.constant(t).and_then(shiftwise_graph::Tensor::scalar_i64))) {
-        None | Some((_, Some(0))) => NoOp::Yes("it drops nothing at inference".into()),
+        None | Some((_, Some(0))) => NoOp::Yes { input: 0, why: "it drops nothing at inference".into() },
         Some((_, Some(_))) => NoOp::Refused("its training_mode is true".into()),
         Some((t, None)) => NoOp::Refused(format!("its training_mode {t:?} is not constant")),
     }
@@ -55,10 +103,6 @@ fn same_type(graph: &Graph, node: &Node) -> Option<String> {
 
 fn shape(graph: &Graph, node: &Node) -> Option<Vec<Dim>> {
     graph.tensor_type(node.input(0)?)?.shape
-}
-
-fn ints(graph: &Graph, node: &Node, input: usize) -> Option<Vec<i64>> {
-    graph.constant(node.input(input)?)?.to_i64()
 }
 
 /// Every extent is that of the input, copied from it, or (once) computed from the others.

@@ -36,7 +36,12 @@ pub(crate) fn try_prepare(model: &Model) -> Result<Prepared, PreprocessError> {
 
 /// Prepares with all passes, and checks that the results are what they were, under the names that they had.
 pub(crate) fn prepared(model: &Model) -> Prepared {
-    let after = try_prepare(model).unwrap();
+    prepared_with(model, &PreprocessConfig::default())
+}
+
+/// As [`prepared`], with options.
+pub(crate) fn prepared_with(model: &Model, config: &PreprocessConfig) -> Prepared {
+    let after = prepare(model.clone(), config, &embedded()).unwrap();
     let names = |m: &Model| -> Vec<String> {
         m.graph.inputs().iter().chain(m.graph.outputs()).map(|v| v.name.clone()).collect()
     };
@@ -50,9 +55,9 @@ pub(crate) fn prepared(model: &Model) -> Prepared {
 pub(crate) fn assert_close(x: &Value, y: &Value) {
     assert_eq!(x.shape(), y.shape());
     let (Some(a), Some(b)) = (x.as_f32(), y.as_f32()) else { return assert_eq!(x, y) };
-    let size = a.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
+    let size = a.iter().filter(|v| v.is_finite()).fold(1e-6f32, |m, v| m.max(v.abs()));
     for (i, (p, q)) in a.iter().zip(b).enumerate() {
-        let same = (p - q).abs() <= 2e-5 * size || (p.is_nan() && q.is_nan());
+        let same = p == q || (p - q).abs() <= 2e-5 * size || (p.is_nan() && q.is_nan());
         assert!(same, "element {i}: {p} became {q} among values up to {size}");
     }
 }
@@ -66,4 +71,18 @@ pub(crate) fn nodes(model: &Model, op: &str) -> usize {
 pub(crate) fn refusals(prepared: &Prepared, pass: &str) -> Vec<String> {
     let reports = prepared.rewrites.passes.iter().filter(|p| p.pass == pass);
     reports.flat_map(|p| &p.refused).map(|note| note.what.clone()).collect()
+}
+
+/// All operators, sorted.
+pub(crate) fn operators(model: &Model) -> Vec<String> {
+    let mut names: Vec<String> = model.graph.nodes().map(|(_, n)| n.op_type.clone()).collect();
+    names.sort();
+    names
+}
+
+/// Checks that results stay and that `pass` declined once, for a reason that says `reason`.
+pub(crate) fn assert_declined(model: &Model, config: &PreprocessConfig, pass: &str, reason: &str) {
+    let after = prepared_with(model, config);
+    let refused = refusals(&after, pass);
+    assert!(refused.len() == 1 && refused[0].contains(reason), "{refused:?} should say {reason:?}");
 }

@@ -1,4 +1,6 @@
-//! A batch normalization as a scale and a shift for each channel.
+//! A scale and a shift for each channel.
+
+use std::ops::Range;
 
 use shiftwise_graph::{Graph, Node};
 
@@ -8,6 +10,7 @@ use super::layer::floats;
 const DEFAULT_EPSILON: f32 = 1e-5;
 
 /// y = scale·(x − mean) + beta, one of each for every channel.
+#[derive(Clone, Debug)]
 pub(super) struct Affine {
     pub(super) scale: Vec<f64>,
     pub(super) mean: Vec<f64>,
@@ -15,10 +18,15 @@ pub(super) struct Affine {
 }
 
 impl Affine {
+    /// y = scale·x + beta.
+    pub(super) fn new(scale: Vec<f64>, beta: Vec<f64>) -> Self {
+        Self { mean: vec![0.0; scale.len()], scale, beta }
+    }
+
     /// Reads a BatchNormalization.
     ///
     /// Fails where a parameter is not a constant with one element a channel, or a variance is not positive.
-    pub(super) fn of(graph: &Graph, node: &Node) -> Result<Self, String> {
+    pub(super) fn of_batch_norm(graph: &Graph, node: &Node) -> Result<Self, String> {
         let [gamma, beta, mean, var] = [(1, "scale"), (2, "bias"), (3, "mean"), (4, "variance")]
             .map(|(i, what)| parameter(graph, node, i, what));
         let (gamma, beta, mean, var) = (gamma?, beta?, mean?, var?);
@@ -40,9 +48,29 @@ impl Affine {
         Ok(Self { scale, mean, beta })
     }
 
+    pub(super) fn channels(&self) -> usize {
+        self.scale.len()
+    }
+
+    /// The part for some of the channels.
+    pub(super) fn part(&self, channels: Range<usize>) -> Option<Self> {
+        let of = |all: &[f64]| all.get(channels.clone()).map(<[f64]>::to_vec);
+        Some(Self { scale: of(&self.scale)?, mean: of(&self.mean)?, beta: of(&self.beta)? })
+    }
+
     /// (b − mean)·scale + beta for one channel.
     pub(super) fn shift(&self, channel: usize, bias: f64) -> f64 {
         (bias - self.mean[channel]) * self.scale[channel] + self.beta[channel]
+    }
+
+    /// Whether weights stay as they are.
+    pub(super) fn keeps_scale(&self) -> bool {
+        self.scale.iter().all(|s| *s == 1.0)
+    }
+
+    /// Whether 0 becomes 0.
+    pub(super) fn keeps_zero(&self) -> bool {
+        self.mean.iter().chain(&self.beta).all(|v| *v == 0.0)
     }
 }
 
