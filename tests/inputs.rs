@@ -106,7 +106,7 @@ fn a_channels_last_model_is_fed_what_the_model_was_made_for() {
 
     // A recipe that names the layout, either one, and arrays in either.
     let text = fs::read_to_string(&case.recipe).unwrap();
-    let text: String = text.lines().filter(|l| !l.starts_with("layout")).map(|l| format!("{l}\n")).collect();
+    let text = text.lines().filter(|l| !l.starts_with("layout")).collect::<Vec<_>>().join("\n");
     for layout in ["NCHW", "NHWC"] {
         let recipe = dir.path().join(format!("{layout}.toml"));
         fs::write(&recipe, format!("layout = \"{layout}\"\n{text}")).unwrap();

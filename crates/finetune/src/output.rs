@@ -59,7 +59,7 @@ pub(crate) fn write_model(
 ) -> Result<Artifact, Failure> {
     let writer = pending.writer()?;
     pass_on(artifact, &writer)?;
-    save_model(&writer, model, config.external_data()?)?;
+    save_model(&writer, model, &config.external_data()?)?;
     let mut sidecar = Sidecar::read(&artifact.file(TENSORS_FILE)?)?;
     note(&mut sidecar, done)?;
     writer.write_json(TENSORS_FILE, sidecar.json())?;
@@ -86,7 +86,7 @@ pub(crate) fn write_part(
     for (name, tensor) in done.iter().flat_map(|d| &d.constants) {
         builder = builder.constant(name, tensor.clone());
     }
-    save_model_as(&writer, CONSTANTS_FILE, &builder.build(&[], 13), ExternalData::default())?;
+    save_model_as(&writer, CONSTANTS_FILE, &builder.build(&[], 13), &ExternalData::default())?;
     let lines = layers.iter().zip(done).map(|(layer, done)| PartLayer {
         index: layer.index,
         constants: done.constants.iter().map(|(name, _)| name.clone()).collect(),

@@ -279,8 +279,12 @@ impl Graph {
         let after = node.captures();
         if before != after {
             let reader = Use { node: id, input: None };
-            before.iter().for_each(|name| forget(&mut self.uses, name, reader));
-            after.into_iter().for_each(|name| self.uses.entry(name).or_default().push(reader));
+            for name in &before {
+                forget(&mut self.uses, name, reader);
+            }
+            for name in after {
+                self.uses.entry(name).or_default().push(reader);
+            }
         }
         self.nodes[id.0 as usize] = Some(node);
     }

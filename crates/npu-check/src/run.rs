@@ -64,7 +64,7 @@ fn adjust(
 
     let writer = pending.writer()?;
     pass_on(loaded.artifact.as_ref(), &writer)?;
-    save_model(&writer, &fixed.model, external)?;
+    save_model(&writer, &fixed.model, &external)?;
     writer.write_json(TENSORS_FILE, fixed.sidecar.json())?;
     writer.write_json(LIMITS_FILE, &report)?;
     let notes = BTreeMap::from([

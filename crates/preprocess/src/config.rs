@@ -22,7 +22,7 @@ pub enum BalanceMethod {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PreprocessConfig {
-    /// Rewrite the graph at all; without, dimensions are fixed, shapes inferred, and conversions made that are asked for, nothing else.
+    /// Simplify, fuse and fold; without, only what has an option of its own is done.
     pub optimize_model: bool,
     /// Compute what depends on constants only.
     pub constant_folding: bool,

@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     let writer = pending.writer()?;
-    save_model(&writer, &prepared.model, external)?;
+    save_model(&writer, &prepared.model, &external)?;
     writer.write_json(REWRITES_FILE, &prepared.rewrites)?;
     context.say(&prepared.rewrites.summary());
     let notes = BTreeMap::from([

@@ -132,8 +132,8 @@ pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let quantized = quantize(&loaded.model, &statistics.stats, &config.options)?;
 
     let writer = pending.writer()?;
-    save_model(&writer, &quantized.emitted.model, external.clone())?;
-    save_model_as(&writer, FLOAT_FILE, &quantized.float, external)?;
+    save_model(&writer, &quantized.emitted.model, &external)?;
+    save_model_as(&writer, FLOAT_FILE, &quantized.float, &external)?;
     writer.write_json(TENSORS_FILE, &quantized.report.sidecar(&quantized.emitted.tensors))?;
     let artifact = context.finish(writer, quantized.report.notes())?;
     context.say(&quantized.report.summary());

@@ -123,7 +123,7 @@ fn load_file(path: &Path) -> Result<LoadedModel, Failure> {
 ///
 /// # Errors
 /// Where the model cannot be encoded or written.
-pub fn save_model(writer: &Writer, model: &Model, external: ExternalData) -> Result<(), Failure> {
+pub fn save_model(writer: &Writer, model: &Model, external: &ExternalData) -> Result<(), Failure> {
     save_model_as(writer, MODEL_FILE, model, external)
 }
 
@@ -135,7 +135,7 @@ pub fn save_model_as(
     writer: &Writer,
     name: &str,
     model: &Model,
-    external: ExternalData,
+    external: &ExternalData,
 ) -> Result<(), Failure> {
     let encoded = model.encode(&external.weights(name, model.exceeds_one_file()))?;
     for (data, segments) in &encoded.external {

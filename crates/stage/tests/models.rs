@@ -60,7 +60,7 @@ fn prepare(out: &Path, external: ExternalData) -> Model {
     let begun = context.begin(out, Kind::Prepared, BTreeMap::new(), serde_json::json!({})).unwrap();
     let Begin::Write(pending) = begun else { panic!("nothing was there") };
     let writer = pending.writer().unwrap();
-    save_model(&writer, &model, external).unwrap();
+    save_model(&writer, &model, &external).unwrap();
     context.finish(writer, BTreeMap::new()).unwrap();
     model
 }

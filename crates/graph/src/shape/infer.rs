@@ -92,15 +92,12 @@ fn visit(
     let outcome = if node.is("If") {
         control::branches(&mut ctx, scope, env, report)
     } else {
-        match registry::find(&node.domain, &node.op_type) {
-            Some(infer) => infer(&mut ctx),
-            None => {
-                if env.options.guess_output_rank {
-                    guess(&mut ctx);
-                }
-                Err(Stop::Unknown("shape inference does not know this operator".into()))
-            }
+        let known = registry::find(&node.domain, &node.op_type);
+        if known.is_none() && env.options.guess_output_rank {
+            guess(&mut ctx);
         }
+        let unknown = || Err(Stop::Unknown("shape inference does not know this operator".into()));
+        known.map_or_else(unknown, |infer| infer(&mut ctx))
     };
     let mut cause = inherited;
     let mut reason = ctx.note.take();

@@ -69,12 +69,12 @@ impl Place {
             config: json!({}),
         };
         let writer = Writer::new(&self.path(name), request, false).unwrap();
-        save_model(&writer, &emitted.model, ExternalData::default()).unwrap();
+        save_model(&writer, &emitted.model, &ExternalData::default()).unwrap();
         save_model_as(
             &writer,
             "float.onnx",
             &float(),
-            ExternalData { always: true, threshold: 0, ..ExternalData::default() },
+            &ExternalData { always: true, threshold: 0, ..ExternalData::default() },
         )
         .unwrap();
         let mut sidecar = json!({ "tensors": emitted.tensors, "absorbed": ["kept"] });

@@ -5,7 +5,7 @@ use crate::options::row::{Row, any, bool, int, ints, shapes, text, texts};
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
-    bool("optimize_model", "rewrite the float graph at all; false keeps it as it is, but for fixed dimensions and conversions").read_by(PREPROCESS),
+    bool("optimize_model", "simplify, fuse and fold the float graph; conversions, equalization and what NPUs need have options of their own").read_by(PREPROCESS),
     bool("constant_folding", "compute what depends on constants only").aka(&["simplify_model"]).read_by(PREPROCESS),
     bool("remove_identity", "remove nodes that do nothing: Identity, Dropout, casts to the same type").read_by(PREPROCESS),
     bool("fold_batch_norm", "fold batch normalizations into the convolution or matrix product before them").read_by(PREPROCESS),
@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Row] = &[
     bool("all_tensors_to_one_file", "one file for all external data; false: a file for each tensor").read_by(MODEL_WRITERS),
     text("external_data_location", "where external data goes: a file like \"weights.bin\", or a folder like \"weights/\", in the output directory").read_by(MODEL_WRITERS),
     bool("remove_input_init", "constants are not listed as inputs of the model").fixed("true"),
-    bool("skip_preprocess", "skip every conversion and rewrite, but not the fixing of dimensions and shape inference").read_by(PREPROCESS),
+    bool("skip_preprocess", "skip conversions, rewrites and copies, but not the fixing of dimensions, equalization, and what NPUs need").read_by(PREPROCESS),
     bool("skip_optimization", "skip rewrites, as optimize_model = false does; conversions that are asked for are done").read_by(PREPROCESS),
     bool("skip_onnx_shape", "skip shape inference on the result; what the rewrites knew stays").read_by(PREPROCESS),
     bool("skip_symbolic_shape", "skip following what shape arithmetic computes; each operator is looked at by itself").read_by(PREPROCESS),
