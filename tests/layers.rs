@@ -172,7 +172,7 @@ fn wrong_shares_are_wrong_usage() {
         assert!(!bench.path("refused").exists());
     };
     refused(&["--layers", "0/3"], &["numbered from 1"]);
-    refused(&["--layers", "4/3"], &["no share 4 of 3"]);
+    refused(&["--layers", "4/3"], &["no part 4 of 3"]);
     refused(&["--layers", "abc"], &["like 2/4"]);
     refused(&["--layers", "1/100"], &["1/100", "the model has", "layers"]);
     refused(&["--layers", "1/2", "--set", "finetune_float_inputs=false"], &["finetune_float_inputs"]);

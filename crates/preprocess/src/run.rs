@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use shiftwise_artifact::{Artifact, Kind};
+use shiftwise_artifact::{Artifact, Kind, MANIFEST_FILE};
 use shiftwise_engine::{Engine, embedded};
 use shiftwise_stage::{Begin, Context, Failure, load_model, load_stats, save_model};
 
@@ -18,7 +18,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let external = resolved.options.external_data()?;
     let engine = embedded();
     // Shapes of a file are inferred on the way, as options say.
-    let kinds: &[Kind] = if arguments.model.is_dir() { &[Kind::Prepared] } else { &[] };
+    let kinds: &[Kind] = if arguments.model.join(MANIFEST_FILE).exists() { &[Kind::Prepared] } else { &[] };
     let loaded = load_model(&arguments.model, kinds)?;
     let statistics = match (&arguments.stats, resolved.options.range_safe_equalization) {
         (Some(dir), true) => Some(load_stats(dir, &loaded)?),

@@ -53,14 +53,14 @@ fn external_data_counts_in_the_fingerprint() {
     assert!(failure.to_string().contains("m.data"), "{failure}");
 }
 
-fn prepare(out: &Path, external: ExternalData) -> Model {
+fn prepare(out: &Path, external: &ExternalData) -> Model {
     let mut model = Model::load(&demo().join("model.onnx")).unwrap();
     infer_shapes(&mut model);
     let context = context(&[]);
     let begun = context.begin(out, Kind::Prepared, BTreeMap::new(), serde_json::json!({})).unwrap();
     let Begin::Write(pending) = begun else { panic!("nothing was there") };
     let writer = pending.writer().unwrap();
-    save_model(&writer, &model, &external).unwrap();
+    save_model(&writer, &model, external).unwrap();
     context.finish(writer, BTreeMap::new()).unwrap();
     model
 }
@@ -72,7 +72,7 @@ fn models_survive_their_way_through_an_artifact() {
     {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("prepared");
-        let model = prepare(&out, external.clone());
+        let model = prepare(&out, &external);
         assert_eq!(out.join(MODEL_DATA_FILE).exists(), external.always);
         let loaded = load_model(&out, &[Kind::Quantized, Kind::Prepared]).unwrap();
         assert_eq!(loaded.model, model);
@@ -86,7 +86,7 @@ fn models_survive_their_way_through_an_artifact() {
 fn a_changed_artifact_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("prepared");
-    prepare(&out, ExternalData::default());
+    prepare(&out, &ExternalData::default());
     let file = out.join("model.onnx");
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -100,7 +100,7 @@ fn a_changed_artifact_is_refused() {
 fn an_artifact_whose_replacement_was_killed_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("prepared");
-    prepare(&out, ExternalData::default());
+    prepare(&out, &ExternalData::default());
     std::fs::rename(&out, dir.path().join(".prepared.old-shiftwise")).unwrap();
     assert!(load_model(&out, &[Kind::Prepared]).unwrap().artifact.is_some());
 }
