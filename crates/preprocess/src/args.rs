@@ -69,12 +69,11 @@ impl Arguments {
 impl PreprocessConfig {
     /// Where weights go; fails for a place that is none.
     pub(crate) fn external_data(&self) -> Result<ExternalData, Failure> {
-        ExternalData {
-            always: self.use_external_data_format,
-            threshold: self.external_data_threshold,
-            one_file: self.all_tensors_to_one_file,
-            location: self.external_data_location.clone(),
-        }
-        .checked()
+        ExternalData::new(
+            self.use_external_data_format,
+            self.external_data_threshold,
+            self.all_tensors_to_one_file,
+            &self.external_data_location,
+        )
     }
 }

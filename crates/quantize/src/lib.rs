@@ -112,13 +112,12 @@ pub fn quantize(model: &Model, stats: &Stats, config: &QuantizeConfig) -> Result
 /// The whole stage.
 pub fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let config = context.resolve::<QuantizeConfig>(&Flags::new())?;
-    let external = ExternalData {
-        always: config.options.use_external_data_format,
-        threshold: config.options.external_data_threshold,
-        one_file: config.options.all_tensors_to_one_file,
-        location: config.options.external_data_location.clone(),
-    }
-    .checked()?;
+    let external = ExternalData::new(
+        config.options.use_external_data_format,
+        config.options.external_data_threshold,
+        config.options.all_tensors_to_one_file,
+        &config.options.external_data_location,
+    )?;
     let loaded = load_model(&args.model, &[Kind::Prepared])?;
     let statistics = load_stats(&args.stats, &loaded)?;
     let inputs = BTreeMap::from([

@@ -24,23 +24,23 @@ impl Default for ExternalData {
 }
 
 impl ExternalData {
-    /// The same, if its location can be one. Stages ask this before their work.
+    /// What the options say; see the fields. Stages ask this before their work.
     ///
     /// # Errors
     /// A location outside of the artifact, under a name that the artifact needs, or of one file where there are to be several.
-    pub fn checked(mut self) -> Result<Self, Failure> {
-        let given = std::mem::take(&mut self.location);
+    pub fn new(always: bool, threshold: u64, one_file: bool, given: &str) -> Result<Self, Failure> {
+        let mut this = Self { always, threshold, one_file, location: String::new() };
         let fail = |reason: &str| {
             Failure::usage(format!("use external_data_location = {given:?}: {reason}")).with_help(
                 "name a file, like \"weights.bin\", or a folder, like \"weights/\", inside of the output directory",
             )
         };
-        let mut location = given.as_str();
+        let mut location = given;
         while let Some(rest) = location.strip_prefix("./") {
             location = rest.trim_start_matches('/');
         }
         if location.is_empty() || location == "." {
-            return Ok(self);
+            return Ok(this);
         }
         if location.starts_with('/') || location.contains([':', '\\', '\0']) {
             return Err(fail("it must be relative to the model, with `/` between folders"));
@@ -58,11 +58,11 @@ impl ExternalData {
         {
             return Err(fail("this name belongs to another file of the output"));
         }
-        if !self.one_file && !location.ends_with('/') {
+        if !one_file && !location.ends_with('/') {
             return Err(fail("with all_tensors_to_one_file = false it must be a folder"));
         }
-        location.clone_into(&mut self.location);
-        Ok(self)
+        location.clone_into(&mut this.location);
+        Ok(this)
     }
 
     /// What that means for the model of this name in an artifact. A location that is a file is for [`MODEL_FILE`] only: an artifact
@@ -88,8 +88,7 @@ mod tests {
     use crate::ExitStatus;
 
     fn at(location: &str, one_file: bool) -> Result<ExternalData, Failure> {
-        ExternalData { always: true, location: location.into(), one_file, ..ExternalData::default() }
-            .checked()
+        ExternalData::new(true, 1024, one_file, location)
     }
 
     fn file(location: &str, model: &str) -> String {
