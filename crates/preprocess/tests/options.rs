@@ -295,11 +295,50 @@ fn bodies_of_branches_are_left_as_they_are() {
         .node("Identity", &["chosen"], &["same"])
         .node("Relu", &["same"], &["y"])
         .build(&[("y", &[2])], 13);
-    let bodies = |model: &Model| -> Vec<Vec<u8>> {
-        let node = message(model).graph.unwrap().node.into_iter().find(|n| n.op_type == "If").unwrap();
-        node.attribute.iter().map(prost::Message::encode_to_vec).collect()
-    };
     let after = with(&model, |c| c.copy_shared_init = Some(Vec::new())).model;
     assert_eq!(after.graph.node_count(), 3);
-    assert_eq!(bodies(&after), bodies(&model));
+    assert_eq!(bodies(&after, "If"), bodies(&model, "If"));
+}
+
+/// The bodies of the one node of an operator, as they are written.
+fn bodies(model: &Model, op: &str) -> Vec<Vec<u8>> {
+    let node = message(model).graph.unwrap().node.into_iter().find(|n| n.op_type == op).unwrap();
+    node.attribute.iter().map(prost::Message::encode_to_vec).collect()
+}
+
+#[test]
+fn bodies_of_loops_are_left_as_they_are() {
+    let scalar = |name: &str, dtype| ValueInfo {
+        name: name.into(),
+        ty: ValueType::Tensor(TensorType { dtype, shape: Some(Vec::new()) }),
+    };
+    // It reads a tensor of the graph, and does what passes would take out of the graph itself.
+    let nodes = vec![
+        Node::new("Identity", "", &["go"], &["on"]),
+        Node::new("Identity", "", &["outer"], &["same"]),
+        Node::new("Mul", "", &["state", "k"], &["grown"]),
+        Node::new("Add", "", &["grown", "same"], &["next"]),
+    ];
+    let body = Graph::new(
+        "body",
+        vec![scalar("i", DataType::Int64), scalar("go", DataType::Bool), ValueInfo::f32("state", &[2])],
+        vec![scalar("on", DataType::Bool), ValueInfo::f32("next", &[2])],
+        IndexMap::from([("k".into(), Tensor::f32(&[2], &[1.0, 1.0]))]),
+        nodes,
+    );
+    let model = Builder::new()
+        .input("x", &[2])
+        .constant("times", Tensor::i64(&[], &[3]))
+        .node("Identity", &["x"], &["same_x"])
+        .node("Relu", &["same_x"], &["outer"])
+        .node_with("Loop", &["times", "", "outer"], &["last"], &[("body", Attribute::Graph(Box::new(body)))])
+        .node("Identity", &["last"], &["same_last"])
+        .node("Relu", &["same_last"], &["y"])
+        .build(&[("y", &[2])], 13);
+    let after = with(&model, |c| c.copy_shared_init = Some(Vec::new())).model;
+    assert_eq!(after.graph.node_count(), 3);
+    assert_eq!(bodies(&after, "Loop"), bodies(&model, "Loop"));
+    for (x, y) in outputs(&model).iter().zip(&outputs(&after)) {
+        assert_close(x, y);
+    }
 }
