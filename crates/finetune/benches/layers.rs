@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use shapes::{MODELS, Shape};
 use shiftwise_finetune::adaptive::{self, AdaOptions};
 use shiftwise_finetune::layer::Activation;
-use shiftwise_finetune::least_squares::{Collector, Problem, Sampling, Scales, Search, Start};
+use shiftwise_finetune::least_squares::{Collector, Look, Problem, Sampling, Scales, Search, Start};
 
 /// Samples of a job, of which the first few are made and then repeated.
 const SAMPLES: usize = 100;
@@ -206,7 +206,9 @@ impl<'a> Data<'a> {
     fn collect(&self) -> Problem {
         let (x, w) = (self.shape.x_dims(), self.shape.weight_dims());
         let sampling = Sampling::default();
-        let mut collector = Collector::new(&self.shape.op(), &x, &w, &self.weights, 0, SAMPLES, &sampling)
+        let look = Look::new(&self.shape.op(), &x, &w, &self.weights, 0, SAMPLES, &sampling);
+        let mut collector = look
+            .and_then(|look| Collector::new(look, sampling.max_bytes))
             .expect("a layer that can be tuned");
         for i in 0..SAMPLES {
             let (x, y) = &self.samples[i % DISTINCT];

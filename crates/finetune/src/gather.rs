@@ -9,7 +9,7 @@ use crate::adaptive::{self, AdaOptions, OutputGrid, Refused};
 use crate::frontier::{Layer, Pair};
 use crate::input::Input;
 use crate::layer::{Activation, Op};
-use crate::least_squares::{self, Residual, Untunable};
+use crate::least_squares::{self, Look, Residual, Untunable};
 use crate::limits::Limits;
 use crate::round::{Found, least_squares};
 use crate::tuned::{LayerReport, Outcome};
@@ -161,7 +161,8 @@ impl<'a> Gatherer<'a> {
     fn moments(&self, op: &Op, x_dims: &[usize]) -> Result<least_squares::Collector, String> {
         let (at, samples) = (self.layer.index as u64, self.methods.samples);
         let sampling = self.methods.config.sampling();
-        least_squares::Collector::new(op, x_dims, &self.dims, &self.weights, at, samples, &sampling)
+        Look::new(op, x_dims, &self.dims, &self.weights, at, samples, &sampling)
+            .and_then(|look| least_squares::Collector::new(look, sampling.max_bytes))
             .map_err(|e| e.to_string())
     }
 
@@ -172,7 +173,8 @@ impl<'a> Gatherer<'a> {
         let (at, samples) = (self.layer.index as u64, self.methods.samples);
         let sampling = self.methods.config.sampling();
         let error = |quantized: bool| {
-            let mut residual = Residual::new(&op, x_dims, &self.dims, &self.weights, at, samples, &sampling)?;
+            let look = Look::new(&op, x_dims, &self.dims, &self.weights, at, samples, &sampling)?;
+            let mut residual = Residual::new(look);
             for pair in pairs {
                 let x = if quantized { &input.quantized(&pair.x) } else { &pair.x };
                 if let (Some(x), Some(y)) = (x.as_f32(), pair.y.as_f32()) {

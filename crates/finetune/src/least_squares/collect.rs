@@ -27,7 +27,7 @@ pub(super) struct Rows {
 }
 
 /// Which positions of a layer's samples are looked at, and its float weights as rows.
-pub(super) struct Look {
+pub struct Look {
     pub(super) patches: Patches,
     pub(super) positions: Positions,
     pub(super) weights: Vec<f32>,
@@ -35,12 +35,18 @@ pub(super) struct Look {
 }
 
 impl Look {
-    pub(super) fn new(
+    /// For a layer with an input and weights of these dimensions, the weights as the operator has them. `layer` and
+    /// the sampling's seed choose the positions; `samples` is how many samples there will be.
+    ///
+    /// # Errors
+    /// Weights that do not fit, and too few positions.
+    pub fn new(
         op: &Op,
         x_dims: &[usize],
         w_dims: &[usize],
         weights: &[f32],
-        (layer, samples): (u64, usize),
+        layer: u64,
+        samples: usize,
         sampling: &Sampling,
     ) -> Result<Self, Untunable> {
         let patches = Patches::new(op, x_dims, w_dims)?;
@@ -60,23 +66,16 @@ impl Look {
 }
 
 impl Collector {
-    /// For a layer with an input and weights of these dimensions, the weights as the operator has them. `layer` and
-    /// the sampling's seed choose the positions; `samples` is how many samples there will be.
-    pub fn new(
-        op: &Op,
-        x_dims: &[usize],
-        w_dims: &[usize],
-        weights: &[f32],
-        layer: u64,
-        samples: usize,
-        sampling: &Sampling,
-    ) -> Result<Self, Untunable> {
-        let look = Look::new(op, x_dims, w_dims, weights, (layer, samples), sampling)?;
+    /// For what is looked at, with moments of at most so many bytes.
+    ///
+    /// # Errors
+    /// A layer with too many inputs for that.
+    pub fn new(look: Look, max_bytes: usize) -> Result<Self, Untunable> {
         let geometry = *look.patches.geometry();
         // Moments of what is fitted to and of what is held out, and later a copy of the former.
         let bytes = Moments::bytes(&geometry).and_then(|n| n.checked_mul(3)).unwrap_or(usize::MAX);
-        if bytes > sampling.max_bytes {
-            return Err(Untunable::TooWide { inputs: geometry.inputs, bytes, limit: sampling.max_bytes });
+        if bytes > max_bytes {
+            return Err(Untunable::TooWide { inputs: geometry.inputs, bytes, limit: max_bytes });
         }
         let [fit, held_out] = [(); 2].map(|()| Rows::new(geometry, Moments::new(geometry)));
         Ok(Self { look, fit, held_out, failure: None })

@@ -22,7 +22,7 @@ mod residual;
 #[cfg(test)]
 mod tests;
 
-pub use collect::Collector;
+pub use collect::{Collector, Look};
 pub use geometry::Geometry;
 pub use patches::Patches;
 pub use positions::{Picked, Positions};

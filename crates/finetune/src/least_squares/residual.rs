@@ -1,10 +1,8 @@
 //! What a layer's output loses by its inputs alone.
 
-use crate::layer::Op;
-
+use super::Untunable;
 use super::collect::{Look, Rows};
 use super::moments::Moments;
-use super::{Sampling, Untunable};
 
 /// Sums how far `Wx`, with the float weights and the best bias, is from the float model's output.
 pub struct Residual {
@@ -13,22 +11,10 @@ pub struct Residual {
 }
 
 impl Residual {
-    /// As a [`Collector`](super::Collector) of the same layer is made; it looks at the same positions.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn new(
-        op: &Op,
-        x_dims: &[usize],
-        w_dims: &[usize],
-        weights: &[f32],
-        layer: u64,
-        samples: usize,
-        sampling: &Sampling,
-    ) -> Result<Self, Untunable> {
-        let look = Look::new(op, x_dims, w_dims, weights, (layer, samples), sampling)?;
+    /// For what is looked at.
+    pub fn new(look: Look) -> Self {
         let geometry = *look.patches.geometry();
-        Ok(Self { look, rows: Rows::new(geometry, Moments::of_outputs(geometry)) })
+        Self { look, rows: Rows::new(geometry, Moments::of_outputs(geometry)) }
     }
 
     /// Adds a sample: an input and the float model's output.

@@ -4,7 +4,7 @@ mod gather;
 mod moments;
 mod rounding;
 
-use super::{Collector, Geometry, Picked, Positions, Problem, Sampling, Scales, Start, Untunable};
+use super::{Collector, Geometry, Look, Picked, Positions, Problem, Sampling, Scales, Start, Untunable};
 use crate::layer::{Op, Window};
 
 /// Numbers that are the same everywhere.
@@ -70,8 +70,8 @@ impl Layer {
 
     pub(super) fn problem(&self, sampling: &Sampling) -> Result<Problem, Untunable> {
         let samples = self.x.len();
-        let mut collector =
-            Collector::new(&self.op, &self.x_dims, &self.w_dims, &self.weights, 3, samples, sampling)?;
+        let look = Look::new(&self.op, &self.x_dims, &self.w_dims, &self.weights, 3, samples, sampling)?;
+        let mut collector = Collector::new(look, sampling.max_bytes)?;
         for (i, (x, y)) in self.x.iter().zip(&self.y).enumerate() {
             collector.add(i, x, y);
         }
