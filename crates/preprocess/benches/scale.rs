@@ -1,5 +1,4 @@
-//! Time per node of the whole work on a model, at 5,000, 50,000 and 500,000 nodes: it must grow with the number of nodes, not faster. A graph of
-//! 5,000 nodes fits into the caches of a processor, a larger one does not, so that the second step says more than the first.
+//! Time per node of the whole work on a model, at 5,000, 50,000 and 500,000 nodes: it must grow with the number of nodes, not faster.
 //!
 //! `cargo bench -p shiftwise-preprocess` prints one line for each kind of graph.
 
