@@ -1,8 +1,8 @@
 //! Clip from 0 to 6 as Relu.
 
-use shiftwise_graph::{Model, Node, NodeId, Outcome, Patch, Rule, Tensor};
+use shiftwise_graph::{Model, Node, NodeId, Outcome, Patch, Rule};
 
-use crate::passes::name;
+use crate::passes::{clip_bounds, name};
 
 /// Turns Clip(0, 6) into Relu, so that equalization gets past it: max(0, min(x, 6)) becomes max(0, x).
 ///
@@ -19,7 +19,7 @@ impl Rule for ReplaceClip6Relu {
         if !node.is("Clip") {
             return Outcome::NoMatch;
         }
-        let (min, max) = match bounds(model, node) {
+        let (min, max) = match clip_bounds(&model.graph, node) {
             Ok(bounds) => bounds,
             Err(reason) => return Outcome::Refused(reason),
         };
@@ -34,18 +34,4 @@ impl Rule for ReplaceClip6Relu {
         patch.replace(id, Node::new("Relu", &node.name, &[x], &[y]));
         Outcome::rewrite(patch, "values above 6 are not clipped any more: the model computes something else")
     }
-}
-
-/// The bounds of a Clip, by attribute or by input, in shape [] or [1].
-pub(super) fn bounds(model: &Model, node: &Node) -> Result<(f32, f32), String> {
-    let bound = |attribute: &str, input: usize, missing: f32| match node.input(input) {
-        _ if node.float(attribute).is_some() => Ok(node.float(attribute).unwrap_or(missing)),
-        None => Ok(missing),
-        Some(name) => {
-            let constant = model.graph.constant(name).filter(|t| t.len() == 1).and_then(Tensor::to_f32);
-            let first = constant.and_then(|values| values.first().copied());
-            first.ok_or_else(|| format!("its bound {name:?} is not one constant"))
-        }
-    };
-    Ok((bound("min", 1, f32::NEG_INFINITY)?, bound("max", 2, f32::INFINITY)?))
 }

@@ -26,19 +26,14 @@ impl Patterns {
     /// Finds them; `passes` says why channels cannot be scaled in front of a node instead of behind it.
     pub(super) fn find(graph: &Graph, passes: impl Fn(&Graph, &Node) -> Result<(), String>) -> Self {
         let mut found = Self::default();
-        let mut unfit = HashMap::new();
-        for (id, node) in graph.nodes().filter(|(_, n)| is_layer(n)) {
-            match Layer::of(graph, id, node) {
-                Ok(layer) => drop(found.layers.insert(id, layer)),
-                Err(reason) => drop(unfit.insert(id, reason)),
-            }
-        }
+        let mut unfit: HashMap<NodeId, String> = HashMap::new();
         for (id, node) in graph.nodes().filter(|(_, n)| is_layer(n)) {
             let pair = follow(graph, id, node, &passes).and_then(|pair| {
-                let layer = |id: &NodeId| {
-                    found.layers.get(id).ok_or_else(|| unfit.get(id).cloned().unwrap_or_default())
-                };
-                let (head, tail) = (layer(&pair.head)?, layer(&pair.tail)?);
+                // Layers without a pair are not read: their weights may be large.
+                for id in [pair.head, pair.tail] {
+                    found.read(graph, id, &mut unfit)?;
+                }
+                let Some((head, tail)) = found.layers_of(&pair) else { return Err("it is gone".into()) };
                 let (made, read) = (head.channels(Side::Output), tail.channels(Side::Input));
                 if made != read {
                     return Err(format!("it makes {made} channels, but {} reads {read}", tail.label));
@@ -51,6 +46,20 @@ impl Patterns {
             }
         }
         found
+    }
+
+    /// Reads the constants of a layer, once; fails with what makes it unfit.
+    fn read(&mut self, graph: &Graph, id: NodeId, unfit: &mut HashMap<NodeId, String>) -> Result<(), String> {
+        if let Some(reason) = unfit.get(&id) {
+            return Err(reason.clone());
+        }
+        if let (false, Some(node)) = (self.layers.contains_key(&id), graph.node(id)) {
+            let layer = Layer::of(graph, id, node).inspect_err(|reason| {
+                unfit.insert(id, reason.clone());
+            })?;
+            self.layers.insert(id, layer);
+        }
+        Ok(())
     }
 
     /// The two layers of a pair.

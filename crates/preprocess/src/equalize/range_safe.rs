@@ -10,7 +10,7 @@ use shiftwise_quant::input_channel_axis;
 use super::between::homogeneous_or_pooling;
 use super::layer::Side;
 use super::patterns::{Pair, Patterns};
-use super::room::{Channel, room};
+use super::room::{Channel, channels_of, room};
 use super::scales::choose;
 use crate::passes::name;
 
@@ -53,17 +53,18 @@ pub(crate) fn range_safe(
     let mut found = Patterns::find(&model.graph, passes);
     report.refused.append(&mut found.declined);
     let mut spaces: Vec<(Pair, Vec<Channel>)> = Vec::new();
+    let mut energies: BTreeMap<NodeId, Vec<f64>> = BTreeMap::new();
     for pair in std::mem::take(&mut found.pairs) {
         let Some((head, _)) = found.layers_of(&pair) else { continue };
-        match room(model, stats, &pair, head.channels(Side::Output)) {
-            Ok(channels) => spaces.push((pair, channels)),
+        let known = room(model, stats, &pair, head.channels(Side::Output))
+            .and_then(|room| Ok((room, energy(model, stats, pair.head, head.channels(Side::Input))?)));
+        match known {
+            Ok((channels, energy)) => {
+                energies.insert(pair.head, energy);
+                spaces.push((pair, channels));
+            }
             Err(what) => report.refused.push(Note { node: head.label.clone(), what }),
         }
-    }
-    let mut energies: BTreeMap<NodeId, Vec<f64>> = BTreeMap::new();
-    for (pair, _) in &spaces {
-        let channels = found.layers.get(&pair.head).map_or(0, |head| head.channels(Side::Input));
-        energies.insert(pair.head, energy(model, stats, pair.head, channels));
     }
     let mut brought: BTreeMap<NodeId, Equalized> = BTreeMap::new();
     for round in 0..ROUNDS {
@@ -129,19 +130,18 @@ pub(crate) fn range_safe(
     Ok((report, brought.into_values().collect()))
 }
 
-/// Mean squares of a layer's input channels; where they are not known, all count the same. Channels that never vary do not count: their weights are absorbed.
-fn energy(model: &Model, stats: &Stats, id: NodeId, channels: usize) -> Vec<f64> {
-    let known = || {
-        let node = model.graph.node(id)?;
-        let input = node.input(0)?;
-        let axis = input_channel_axis(node, model.graph.tensor_type(input)?.rank()?)?;
-        let view = stats.tensor(input)?;
-        let fits = view.channels() == channels && view.spec().channel_axis == Some(axis as u32);
-        let one = |c: usize| {
-            let varies = view.channel_mins().get(c)? < view.channel_maxs().get(c)?;
-            view.channel_mean_sq(c).map(|e| if varies { e } else { 0.0 })
-        };
-        (0..channels).map(one).collect::<Option<Vec<f64>>>().filter(|_| fits)
+/// Mean squares of a layer's input channels. Channels that never vary do not count: their weights are absorbed.
+///
+/// Fails with the tensor that the statistics do not have channel by channel.
+fn energy(model: &Model, stats: &Stats, id: NodeId, channels: usize) -> Result<Vec<f64>, String> {
+    let node = model.graph.node(id).ok_or("it is gone")?;
+    let input = node.input(0).unwrap_or_default();
+    let rank = model.graph.tensor_type(input).and_then(|ty| ty.rank());
+    let view = channels_of(stats, input, rank.and_then(|rank| input_channel_axis(node, rank)), channels)?;
+    let one = |c: usize| {
+        let varies = view.channel_mins()[c] < view.channel_maxs()[c];
+        let mean = view.channel_mean_sq(c).filter(|_| varies);
+        mean.unwrap_or(0.0)
     };
-    known().unwrap_or_else(|| vec![1.0; channels])
+    Ok((0..channels).map(one).collect())
 }

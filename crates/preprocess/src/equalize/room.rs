@@ -4,8 +4,8 @@ use shiftwise_artifact::stats::{Stats, TensorView};
 use shiftwise_graph::Model;
 use shiftwise_quant::input_channel_axis;
 
-use super::clip6::bounds;
 use super::patterns::Pair;
+use crate::passes::clip_bounds;
 
 /// How far below a bound a channel that is scaled stays on the samples: others may go beyond what was seen.
 const HEADROOM: f32 = 2.0;
@@ -55,7 +55,7 @@ pub(super) fn room(
         })
         .collect();
     for node in pair.between.iter().filter_map(|id| graph.node(*id)).filter(|n| n.is("Clip")) {
-        let (lo, hi) = bounds(model, node).map_err(|reason| format!("{}: {reason}", node.label()))?;
+        let (lo, hi) = clip_bounds(graph, node)?;
         if lo > 0.0 || hi < 0.0 {
             return Err(format!("{} does not let zero pass", node.label()));
         }
@@ -78,7 +78,10 @@ pub(super) fn room(
     Ok(found)
 }
 
-fn channels_of<'a>(
+/// The statistics of a tensor, channel by channel.
+///
+/// Fails where there are none of these channels.
+pub(super) fn channels_of<'a>(
     stats: &'a Stats,
     tensor: &str,
     axis: Option<usize>,

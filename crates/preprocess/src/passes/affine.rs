@@ -25,8 +25,15 @@ impl Affine {
 
     /// Reads a BatchNormalization.
     ///
-    /// Fails where a parameter is not a constant with one element a channel, or a variance is not positive.
+    /// Fails where it trains or its further outputs are used, where a parameter is not a constant with one element a channel, or a variance is not positive.
     pub(super) fn of_batch_norm(graph: &Graph, node: &Node) -> Result<Self, String> {
+        if node.int("training_mode").unwrap_or(0) != 0 {
+            return Err("its training_mode is on".into());
+        }
+        let read = |o: &&String| !o.is_empty() && (!graph.uses(o).is_empty() || graph.is_output(o));
+        if let Some(output) = node.outputs.iter().skip(1).find(read) {
+            return Err(format!("its further output {output:?} is used"));
+        }
         let [gamma, beta, mean, var] = [(1, "scale"), (2, "bias"), (3, "mean"), (4, "variance")]
             .map(|(i, what)| parameter(graph, node, i, what));
         let (gamma, beta, mean, var) = (gamma?, beta?, mean?, var?);

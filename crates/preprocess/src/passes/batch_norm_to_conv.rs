@@ -6,7 +6,7 @@ use super::affine::Affine;
 use super::edit::Edit;
 use super::layer::rounded;
 use super::name;
-use super::operand::shape;
+use super::operand::{gone, shape};
 
 /// Turns a BatchNormalization with constant parameters into a depthwise 1×1 Conv, which NPUs have. With
 /// s = gamma / sqrt(var + epsilon), per channel c,
@@ -40,7 +40,7 @@ impl Rule for BatchNormToConv {
     }
 
     fn ensures(&self, _: &Model, node: &Node) -> Result<(), String> {
-        if node.is("BatchNormalization") { Err("it is still there, without a reason".into()) } else { Ok(()) }
+        gone(node, "BatchNormalization")
     }
 }
 
@@ -49,13 +49,6 @@ fn conv(edit: &mut Edit, node: &Node) -> Result<Node, String> {
     let (Some(x), Some(y)) = (node.input(0), node.output(0)) else {
         return Err("its input or output is missing".into());
     };
-    if node.int("training_mode").unwrap_or(0) != 0 {
-        return Err("its training_mode is on".into());
-    }
-    let read = |o: &&String| !o.is_empty() && (!graph.uses(o).is_empty() || graph.is_output(o));
-    if let Some(output) = node.outputs.iter().skip(1).find(read) {
-        return Err(format!("its further output {output:?} is used"));
-    }
     let rank = shape(graph, x).map(|dims| dims.len());
     let spatial = match rank {
         Some(rank @ 3..=5) => rank - 2,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use shiftwise_graph::{Attribute, DataType, Model, Node, NodeId, Outcome, Patch, Rule, Tensor};
 
 use super::name;
+use super::operand::gone;
 
 /// Turns each Constant node into an initializer under the name of its output, so that every later pass finds constants in
 /// one place. The values are those of the attribute, bit by bit.
@@ -33,7 +34,7 @@ impl Rule for Constants {
     }
 
     fn ensures(&self, _: &Model, node: &Node) -> Result<(), String> {
-        if node.is("Constant") { Err("it is still there, without a reason".into()) } else { Ok(()) }
+        gone(node, "Constant")
     }
 }
 

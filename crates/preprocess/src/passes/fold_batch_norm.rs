@@ -6,6 +6,7 @@ use super::affine::Affine;
 use super::edit::Edit;
 use super::layer::{fold_after, is_layer, output_channels};
 use super::name;
+use super::operand::gone;
 
 /// Folds a BatchNormalization into the Conv, ConvTranspose, Gemm or MatMul before it. Per output channel c, with
 /// s = gamma / sqrt(var + epsilon),
@@ -39,7 +40,7 @@ impl Rule for FoldBatchNorm {
     }
 
     fn ensures(&self, _: &Model, node: &Node) -> Result<(), String> {
-        if node.is("BatchNormalization") { Err("it is still there, without a reason".into()) } else { Ok(()) }
+        gone(node, "BatchNormalization")
     }
 }
 
@@ -51,13 +52,6 @@ fn fold(edit: &mut Edit, id: NodeId, node: &Node) -> Result<String, String> {
     let Some((before, producer)) = graph.producer(x) else {
         return Err(format!("no preceding convolution: nothing computes {x:?}"));
     };
-    if node.int("training_mode").unwrap_or(0) != 0 {
-        return Err("its training_mode is on".into());
-    }
-    let read = |o: &&String| !o.is_empty() && (!graph.uses(o).is_empty() || graph.is_output(o));
-    if let Some(output) = node.outputs.iter().skip(1).find(read) {
-        return Err(format!("its further output {output:?} is used"));
-    }
     let into = if is_layer(producer) {
         graph.sole_consumer(x).map_err(|shared| shared.to_string())?;
         fold_into(edit, before, producer, &Affine::of_batch_norm(graph, node)?)?;

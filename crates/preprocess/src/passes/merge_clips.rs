@@ -4,6 +4,7 @@ use shiftwise_graph::{DataType, Graph, Model, Node, NodeId, Outcome, Rule, Tenso
 
 use super::edit::Edit;
 use super::name;
+use super::operand::clip_bounds;
 
 /// The first operator set in which Clip has its bounds as inputs.
 const BOUNDS_ARE_INPUTS: i64 = 11;
@@ -78,15 +79,8 @@ impl Bounds {
         if node.is("Relu") {
             return Ok(RELU);
         }
-        let bound = |input: usize, attribute: &str, none: f32| match node.input(input) {
-            None => Ok(node.float(attribute).unwrap_or(none)),
-            Some(name) => {
-                let bound = graph.constant(name).and_then(Tensor::scalar_f32);
-                bound.ok_or_else(|| format!("the bound {name:?} of {} is not constant", node.label()))
-            }
-        };
-        let bounds = Self { low: bound(1, "min", f32::NEG_INFINITY)?, high: bound(2, "max", f32::INFINITY)? };
-        let Self { low, high } = bounds;
+        let (low, high) = clip_bounds(graph, node)?;
+        let bounds = Self { low, high };
         // NaN is in no order.
         if low <= high { Ok(bounds) } else { Err(format!("{} has bounds {low} and {high}", node.label())) }
     }

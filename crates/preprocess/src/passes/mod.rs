@@ -60,6 +60,7 @@ pub use merge_clips::MergeClips;
 pub use merge_duplicates::MergeDuplicates;
 pub use merge_reshapes::MergeReshapes;
 pub use merge_transposes::MergeTransposes;
+pub(crate) use operand::clip_bounds;
 pub(crate) use opset::convert_opset;
 pub use reduce_mean_to_pool::ReduceMeanToPool;
 pub use resolve_reshapes::ResolveReshapes;

@@ -1,6 +1,6 @@
 //! What operators have as an attribute in one operator set, and as an input in another.
 
-use shiftwise_graph::{Dim, Graph, Node};
+use shiftwise_graph::{Dim, Graph, Node, Tensor};
 
 /// The integers of a constant input.
 pub(super) fn ints(graph: &Graph, node: &Node, input: usize) -> Option<Vec<i64>> {
@@ -30,6 +30,25 @@ pub(super) fn counted(axes: &[i64], rank: usize) -> Option<Vec<usize>> {
 pub(super) fn axis(axis: i64, rank: usize) -> Option<usize> {
     let axis = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
     usize::try_from(axis).ok().filter(|a| *a < rank)
+}
+
+/// The bounds of a Clip: attributes, or constants with one element; infinite where there are none.
+///
+/// Fails where one is computed.
+pub(crate) fn clip_bounds(graph: &Graph, clip: &Node) -> Result<(f32, f32), String> {
+    let bound = |input: usize, attribute: &str, none: f32| match clip.input(input) {
+        None => Ok(clip.float(attribute).unwrap_or(none)),
+        Some(name) => {
+            let bound = graph.constant(name).and_then(Tensor::scalar_f32);
+            bound.ok_or_else(|| format!("the bound {name:?} of {} is not one constant", clip.label()))
+        }
+    };
+    Ok((bound(1, "min", f32::NEG_INFINITY)?, bound(2, "max", f32::INFINITY)?))
+}
+
+/// For rules that leave no node of an operator without a reason.
+pub(super) fn gone(node: &Node, op: &str) -> Result<(), String> {
+    if node.is(op) { Err("it is still there, without a reason".into()) } else { Ok(()) }
 }
 
 /// The dimensions of a tensor, as far as known.

@@ -4,7 +4,7 @@ use shiftwise_graph::{Graph, Model, Node, NodeId, Outcome, Patch, Rule, Tensor};
 
 use super::edit::Edit;
 use super::name;
-use super::operand::{axis, ints, shape};
+use super::operand::{axis, gone, ints, shape};
 
 /// The operator set in which Split without sizes may leave less for the last part.
 const LAST_MAY_BE_SMALLER: i64 = 18;
@@ -37,7 +37,7 @@ impl Rule for SplitToSlice {
     }
 
     fn ensures(&self, _: &Model, node: &Node) -> Result<(), String> {
-        if node.is("Split") { Err("it is still there, without a reason".into()) } else { Ok(()) }
+        gone(node, "Split")
     }
 }
 

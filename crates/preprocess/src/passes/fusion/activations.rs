@@ -3,9 +3,9 @@
 use serde::Serialize;
 use shiftwise_graph::{Graph, Model, Node, NodeId, Outcome, Patch, Rule};
 
-use super::pattern::{Matcher, float32, limits, near, operands};
+use super::pattern::{Matcher, float32, near, operands};
 use super::product::product;
-use crate::passes::name;
+use crate::passes::{clip_bounds, name};
 
 /// Puts Sigmoid and HardSigmoid in the place of their parts:
 ///
@@ -150,7 +150,7 @@ fn limited<'g>(m: &mut Matcher<'g>, t: &'g str, depth: usize, behind: (f32, f32)
     let (id, node) = graph.producer(t).filter(|(_, n)| n.domain.is_empty())?;
     let none = (f32::NEG_INFINITY, f32::INFINITY);
     let (inner, (lo, hi)) = match node.op_type.as_str() {
-        "Clip" => (node.input(0)?, limits(graph, node)?),
+        "Clip" => (node.input(0)?, clip_bounds(graph, node).ok()?),
         "Relu" => (node.input(0)?, (0.0, none.1)),
         "Max" if node.inputs.len() == 2 => m.with_number(node).map(|(v, lo)| (v, (lo, none.1)))?,
         "Min" if node.inputs.len() == 2 => m.with_number(node).map(|(v, hi)| (v, (none.0, hi)))?,

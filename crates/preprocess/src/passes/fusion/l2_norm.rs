@@ -2,8 +2,8 @@
 
 use shiftwise_graph::{Graph, Model, Node, NodeId, Outcome, Patch, Rule};
 
-use super::pattern::{Matcher, float32, ints, limits, operands};
-use crate::passes::name;
+use super::pattern::{Matcher, float32, ints, operands};
+use crate::passes::{clip_bounds, name};
 
 /// The largest norm that may be taken for another: LpNormalization has no epsilon.
 const NEGLIGIBLE: f64 = 1.001e-6;
@@ -122,7 +122,7 @@ fn guarded<'g>(m: &mut Matcher<'g>, t: &'g str) -> (&'g str, Guard) {
         .or_else(|| {
             m.attempt(|m| {
                 let node = m.made(t, "Clip")?;
-                let (lo, hi) = limits(graph, node)?;
+                let (lo, hi) = clip_bounds(graph, node).ok()?;
                 (hi >= 1e30).then_some((node.input(0)?, Guard::AtLeast(lo.into())))
             })
         })

@@ -1,6 +1,6 @@
 //! Recognising nodes from the last one backwards.
 
-use shiftwise_graph::{DataType, Graph, Node, NodeId, Patch, Tensor};
+use shiftwise_graph::{DataType, Graph, Node, NodeId, Patch};
 
 /// The nodes of a pattern, as far as they are recognised.
 pub(super) struct Matcher<'g> {
@@ -129,18 +129,6 @@ pub(super) fn ints(graph: &Graph, node: &Node, name: &str, input: usize) -> Opti
         Some(values) => Some(values.to_vec()),
         None => graph.constant(node.input(input)?)?.to_i64(),
     }
-}
-
-/// The limits of a Clip, attributes or constants; infinite where there are none. `None` where one is computed.
-pub(super) fn limits(graph: &Graph, clip: &Node) -> Option<(f32, f32)> {
-    let limit = |input: usize, name: &str, none: f32| match clip.input(input) {
-        Some(tensor) => {
-            let values = graph.constant(tensor).filter(|t| t.len() == 1).and_then(Tensor::to_f32)?;
-            values.first().copied()
-        }
-        None => Some(clip.float(name).unwrap_or(none)),
-    };
-    Some((limit(1, "min", f32::NEG_INFINITY)?, limit(2, "max", f32::INFINITY)?))
 }
 
 /// Fails where a tensor is not float32.
